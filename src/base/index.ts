@@ -1,5 +1,12 @@
 export { type Clock, ManualClock, systemClock } from './clock.ts';
 export {
+  type ConfigOrigin,
+  type ConfigurationSources,
+  type ResolvedConfiguration,
+  resolveConfiguration,
+  variableName,
+} from './configuration.ts';
+export {
   BASE_ERRORS,
   BaseError,
   type BaseErrorCode,
@@ -11,5 +18,20 @@ export {
 } from './errors.ts';
 export { armFaultPoints, type FaultHandler, faultPoint } from './fault-point.ts';
 export { syncFolder, writeFileAtomic } from './files.ts';
+export {
+  createLogger,
+  type LogFields,
+  type Logger,
+  type LoggerOptions,
+  type LogLevel,
+  silentLogger,
+} from './logger.ts';
+export {
+  type CounterMetric,
+  type HistogramMetric,
+  LATENCY_BUCKETS,
+  type Labels,
+  Metrics,
+} from './metrics.ts';
 export { SeededRandom } from './random.ts';
 export type { Bytes, Digest, Milliseconds, Probability } from './units.ts';
