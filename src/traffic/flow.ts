@@ -1,0 +1,122 @@
+import type { Bytes, Milliseconds } from '../base/index.ts';
+
+/** Where a flow was measured: by our own meter, by Zeek, or by whoever wrote a flow CSV. */
+export type SourceKind = 'packets' | 'zeek' | 'csv';
+
+/**
+ * How a connection went, in Zeek's words (conn.log, field conn_state). TCP uses all of them; for every other
+ * protocol S0 means that one side spoke and SF that both did.
+ */
+export type ConnectionState =
+  | 'S0'
+  | 'S1'
+  | 'SF'
+  | 'REJ'
+  | 'S2'
+  | 'S3'
+  | 'RSTO'
+  | 'RSTR'
+  | 'RSTOS0'
+  | 'RSTRH'
+  | 'SH'
+  | 'SHR'
+  | 'OTH';
+
+/** Every connection state, in a fixed order that categories can rest on. */
+export const CONNECTION_STATES = [
+  'S0',
+  'S1',
+  'SF',
+  'REJ',
+  'S2',
+  'S3',
+  'RSTO',
+  'RSTR',
+  'RSTOS0',
+  'RSTRH',
+  'SH',
+  'SHR',
+  'OTH',
+] as const satisfies readonly ConnectionState[];
+
+/** Why the meter closed a flow; 'reported' where another meter did and did not say why. */
+export type EndReason = 'tcp-end' | 'idle' | 'active' | 'evicted' | 'end-of-source' | 'reported';
+
+export const END_REASONS = [
+  'tcp-end',
+  'idle',
+  'active',
+  'evicted',
+  'end-of-source',
+  'reported',
+] as const satisfies readonly EndReason[];
+
+/** What one side sent. A count that the source does not report is NaN. */
+export interface DirectionCounts {
+  readonly packets: number;
+  /** IP bytes, headers included, link layer and padding excluded. */
+  readonly bytes: Bytes;
+  /** Bytes above the TCP, UDP or ICMP header; above the IP header for other protocols. */
+  readonly payloadBytes: Bytes;
+  /** Bitwise OR of the TCP flags seen (see `TCP_FLAGS`); 0 for other protocols. */
+  readonly tcpFlags: number;
+}
+
+/** One bidirectional flow, from its initiator (source) to its responder (destination). */
+export interface FlowRecord {
+  readonly sourceKind: SourceKind;
+  /** IP protocol number: 6 TCP, 17 UDP, 1 ICMP, 58 ICMPv6. */
+  readonly protocol: number;
+  /** Text in canonical form (RFC 5952 for IPv6). */
+  readonly sourceAddress: string;
+  readonly destinationAddress: string;
+  /** TCP, UDP: the port. ICMP, ICMPv6: the type of the first message. Others: 0. */
+  readonly sourcePort: number;
+  /** TCP, UDP: the port. ICMP, ICMPv6: the code of the first message. Others: 0. */
+  readonly destinationPort: number;
+  readonly startMs: Milliseconds;
+  readonly endMs: Milliseconds;
+  /** Sent by the initiator. */
+  readonly forward: DirectionCounts;
+  /** Sent by the responder. */
+  readonly backward: DirectionCounts;
+  readonly state: ConnectionState;
+  readonly endReason: EndReason;
+  /**
+   * TCP: whether the initiator acknowledged the number in the responder's SYN+ACK, which a forged source address
+   * cannot do. S1 alone does not say so: as in Zeek it begins at the SYN+ACK. Absent where the source cannot know.
+   */
+  readonly handshakeSeen?: boolean;
+}
+
+/** Bits of `DirectionCounts.tcpFlags`, as in the header (RFC 9293, section 3.1). */
+export const TCP_FLAGS = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32, ece: 64, cwr: 128 } as const;
+
+/** What a source has read so far. Counters only grow. */
+export interface SourceCounters {
+  /** Packets read from the source, also those that were not metered. */
+  packets: number;
+  /** Bytes of those packets on the wire; for sources of flows, the IP bytes they report. */
+  bytes: Bytes;
+  /** Flows handed out. */
+  flows: number;
+  /** IP fragments after the first: counted here, part of no flow. */
+  fragments: number;
+  /** Flows ended early because the table was full. */
+  evicted: number;
+  /** What is well formed but not metered, by name: 'arp', 'link-type-ieee802.11'. */
+  readonly ignored: Record<string, number>;
+  /** What is broken, by stable code: 'truncated-ipv4-header'. */
+  readonly malformed: Record<string, number>;
+}
+
+/** Something that yields flows: a capture that is metered, or a file of flows. Read once. */
+export interface FlowSource {
+  readonly kind: SourceKind;
+  readonly counters: SourceCounters;
+  /**
+   * Flows in order of their end. When `signal` aborts, reading stops and the flows that are still open are handed
+   * out as if the source had ended there.
+   */
+  batches(signal?: AbortSignal): AsyncIterable<readonly FlowRecord[]>;
+}

@@ -1,0 +1,13 @@
+export { TRAFFIC_ERRORS, TrafficError, type TrafficErrorCode } from './errors.ts';
+export {
+  CONNECTION_STATES,
+  type ConnectionState,
+  type DirectionCounts,
+  END_REASONS,
+  type EndReason,
+  type FlowRecord,
+  type FlowSource,
+  type SourceCounters,
+  type SourceKind,
+  TCP_FLAGS,
+} from './flow.ts';
