@@ -22,7 +22,7 @@ function written(fill: (writer: PcapWriter) => void, snapLength?: number): Buffe
 
 test('an empty capture is the file header alone', () => {
   const bytes = written(() => {});
-  assert.equal(bytes.toString('hex'), 'd4c3b2a1020004000000000000000000f0ff0f0001000000');
+  assert.equal(bytes.toString('hex'), 'd4c3b2a10200040000000000000000000000040001000000');
 });
 
 test('a record holds time in microseconds, kept length and wire length', () => {
