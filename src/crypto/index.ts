@@ -1,0 +1,36 @@
+export { canonicalJson, parseCanonicalJson } from './canonical-json.ts';
+export { isDigest, sha256, sha256Bytes, sha256Hex } from './digest.ts';
+export { open, type SealedBlobParts, seal } from './envelope.ts';
+export { CRYPTO_ERRORS, CryptoError, type CryptoErrorCode } from './errors.ts';
+export {
+  createFileKeyStore,
+  FileKeyStore,
+  type FileKeyStoreOptions,
+  openFileKeyStore,
+} from './file-key-store.ts';
+export {
+  KEY_PURPOSES,
+  type KeyAlgorithm,
+  type KeyInfo,
+  type KeyPurpose,
+  type KeyState,
+  type KeyStore,
+} from './key-store.ts';
+export { unwrapKey, wrapKey } from './key-wrap.ts';
+export { SecretBuffer } from './secret-buffer.ts';
+export { dssePreAuthEncoding, verifySignature } from './signatures.ts';
+export {
+  DEFAULT_PASSPHRASE_COST,
+  ensureUnlockFile,
+  type PassphraseCost,
+  type UnlockSecret,
+} from './unlock-secret.ts';
+export {
+  addRecoveryWrap,
+  type KeyWrap,
+  parseWrapSet,
+  unwrapFromRecovery,
+  unwrapFromStore,
+  type WrapSet,
+  wrapForStore,
+} from './wrap-set.ts';
