@@ -1,0 +1,198 @@
+import type { Digest, Probability } from '../base/index.ts';
+import { type Calibration, calibrate } from './calibration.ts';
+import { addPathContributions, nodeMeans } from './contributions.ts';
+import { deterministicExp } from './deterministic-math.ts';
+import { ModelError } from './errors.ts';
+import type { FittedStatistics } from './statistics.ts';
+import { addMargins, type TreeEnsemble } from './tree-ensemble.ts';
+
+/** Where `score` writes, one entry a row; owned by the caller, at least as long as the rows. */
+export interface ScoreBatchBuffers {
+  /** Calibrated P(attack). */
+  readonly probability: Float32Array;
+  /** Index into the model's kinds; -1 where no kind was named. */
+  readonly kind: Int16Array;
+}
+
+/** Scores of a batch. */
+export interface ScoreBatch extends ScoreBatchBuffers {
+  readonly rows: number;
+}
+
+/** What one column did to one row's margin, in log-odds. */
+export interface Contribution {
+  readonly column: string;
+  /** The row's value; a category by its index, NaN where missing. */
+  readonly value: number;
+  /** Positive speaks for attack. */
+  readonly contribution: number;
+}
+
+/** A trained detector, whatever it is made of. */
+export interface DetectionModel {
+  readonly schemaId: Digest;
+  readonly columnNames: readonly string[];
+  /** Attack kinds it can name; may be empty. */
+  readonly kinds: readonly string[];
+  readonly sourceKinds: readonly string[];
+  /** At or above it a row counts as attack; chosen on training data only. */
+  readonly threshold: Probability;
+  /** Values: Float32Array, row-major rows x columns. Throws models.shape-mismatch. */
+  score(values: Float32Array, rows: number, out: ScoreBatchBuffers): void;
+  /** The columns that moved this row most, strongest first; at most `limit` (5). */
+  explain(row: Float32Array, limit?: number): readonly Contribution[];
+}
+
+/** A column as the model knows it. */
+export interface ModelColumn {
+  readonly name: string;
+  /** Number of categories, 1 to 256; 0 for a number. */
+  readonly categories: number;
+}
+
+/** Small ensembles, one a kind, fitted on attack rows only, each against the rest. */
+export interface KindStage {
+  readonly biases: readonly number[];
+  /** Trees of each kind, in the order of the kinds; they add up to the ensemble's trees. */
+  readonly treeCounts: readonly number[];
+  readonly ensemble: TreeEnsemble;
+}
+
+/** Everything a boosted model consists of; what the file holds. */
+export interface BoostedModelParts {
+  readonly schemaId: Digest;
+  readonly sourceKinds: readonly string[];
+  readonly columns: readonly ModelColumn[];
+  readonly kinds: readonly string[];
+  readonly threshold: Probability;
+  readonly bias: number;
+  readonly detector: TreeEnsemble;
+  readonly calibration: Calibration;
+  readonly kindStage?: KindStage;
+  readonly statistics: FittedStatistics;
+}
+
+const BLOCK_ROWS = 256;
+
+/**
+ * Boosted trees, calibrated: detector -> margin -> Platt -> P(attack); rows at or above the threshold are then named by
+ * the kind stage. Not safe for concurrent use from several threads: scratch buffers are made once, here.
+ */
+export class BoostedModel implements DetectionModel {
+  readonly parts: BoostedModelParts;
+  readonly columnNames: readonly string[];
+  readonly #margins = new Float64Array(BLOCK_ROWS);
+  readonly #kindMargin = new Float64Array(1);
+  #means: Float64Array | undefined;
+
+  constructor(parts: BoostedModelParts) {
+    this.parts = parts;
+    this.columnNames = parts.columns.map((column) => column.name);
+  }
+
+  get schemaId(): Digest {
+    return this.parts.schemaId;
+  }
+
+  get kinds(): readonly string[] {
+    return this.parts.kinds;
+  }
+
+  get sourceKinds(): readonly string[] {
+    return this.parts.sourceKinds;
+  }
+
+  get threshold(): Probability {
+    return this.parts.threshold;
+  }
+
+  score(values: Float32Array, rows: number, out: ScoreBatchBuffers): void {
+    const columns = this.parts.columns.length;
+    this.#checkShape(values, rows, Math.min(out.probability.length, out.kind.length));
+    const { bias, calibration, detector, threshold } = this.parts;
+    const trees = detector.roots.length;
+    const margins = this.#margins;
+    for (let from = 0; from < rows; from += BLOCK_ROWS) {
+      const size = Math.min(BLOCK_ROWS, rows - from);
+      margins.fill(bias, 0, size);
+      addMargins(detector, 0, trees, values, columns, from, size, margins);
+      for (let r = 0; r < size; r++) {
+        const p = calibrate(calibration, margins[r] as number);
+        out.probability[from + r] = p;
+        out.kind[from + r] = p >= threshold ? this.#bestKind(values, from + r) : -1;
+      }
+    }
+  }
+
+  /** Uncalibrated log-odds. Out: Float64Array, at least `rows`. Throws models.shape-mismatch. */
+  margins(values: Float32Array, rows: number, out: Float64Array): void {
+    this.#checkShape(values, rows, out.length);
+    const { bias, detector, columns } = this.parts;
+    out.fill(bias, 0, rows);
+    addMargins(detector, 0, detector.roots.length, values, columns.length, 0, rows, out);
+  }
+
+  /** P(kind | attack) of one row by softmax over the kinds' margins; empty without a kind stage. */
+  kindProbabilities(row: Float32Array): Float64Array {
+    this.#checkShape(row, 1, 1);
+    const out = new Float64Array(this.parts.kindStage === undefined ? 0 : this.kinds.length);
+    let first = 0;
+    for (let k = 0; k < out.length; k++) first = this.#scoreKind(row, 0, k, first, out);
+    const top = Math.max(...out);
+    let sum = 0;
+    for (let k = 0; k < out.length; k++) {
+      out[k] = deterministicExp((out[k] as number) - top);
+      sum += out[k] as number;
+    }
+    return out.map((e) => e / sum);
+  }
+
+  explain(row: Float32Array, limit = 5): readonly Contribution[] {
+    this.#checkShape(row, 1, 1);
+    this.#means ??= nodeMeans(this.parts.detector);
+    const sums = new Float64Array(this.parts.columns.length);
+    addPathContributions(this.parts.detector, this.#means, row, sums);
+    return this.columnNames
+      .map((column, c) => ({ column, value: row[c] as number, contribution: sums[c] as number }))
+      .filter((entry) => entry.contribution !== 0)
+      .sort((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution))
+      .slice(0, limit);
+  }
+
+  /** The kind with the largest margin; the softmax would not change which. */
+  #bestKind(values: Float32Array, row: number): number {
+    if (this.parts.kindStage === undefined) return -1;
+    const margin = this.#kindMargin;
+    let best = -1;
+    let bestMargin = Number.NEGATIVE_INFINITY;
+    let first = 0;
+    for (let k = 0; k < this.kinds.length; k++) {
+      first = this.#scoreKind(values, row, k, first, margin, 0);
+      if ((margin[0] as number) > bestMargin) {
+        bestMargin = margin[0] as number;
+        best = k;
+      }
+    }
+    return best;
+  }
+
+  /** Writes kind k's margin to out[at] and gives the first tree of the next kind. */
+  #scoreKind(values: Float32Array, row: number, k: number, first: number, out: Float64Array, at = k): number {
+    const stage = this.parts.kindStage as KindStage;
+    const last = first + (stage.treeCounts[k] as number);
+    const target = at === 0 ? out : out.subarray(at, at + 1);
+    target[0] = stage.biases[k] as number;
+    addMargins(stage.ensemble, first, last, values, this.parts.columns.length, row, 1, target);
+    return last;
+  }
+
+  #checkShape(values: Float32Array, rows: number, room: number): void {
+    const columns = this.parts.columns.length;
+    if (!Number.isInteger(rows) || rows < 0 || values.length < rows * columns || room < rows) {
+      throw new ModelError(
+        'models.shape-mismatch',
+        `expected ${rows} x ${columns} values and room for as many results, got ${values.length} and ${room}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,28 @@
+import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions } from '../base/index.ts';
+
+/** Codes of `models`. */
+export const MODELS_ERRORS = {
+  'models.malformed': {
+    category: 'model',
+    retry: false,
+    says: 'The bytes are not a model file of a known version, or a length, index or range in them is wrong.',
+  },
+  'models.shape-mismatch': {
+    category: 'validation',
+    retry: false,
+    says: 'A row, batch or output buffer does not have the size that the model expects.',
+  },
+  'models.argument-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'A number handed to a metric, calibration or certificate lies outside its range.',
+  },
+} as const satisfies ErrorCatalogue;
+
+export type ModelErrorCode = keyof typeof MODELS_ERRORS;
+
+export class ModelError extends GuardianError {
+  constructor(code: ModelErrorCode, message: string, options?: GuardianErrorOptions) {
+    super(MODELS_ERRORS, code, message, options);
+  }
+}
