@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import type { Digest } from '../base/index.ts';
+import { readCsvRows } from './csv-rows.ts';
+import { FeatureError } from './errors.ts';
+import { RejectCounts, type RejectExample } from './reject-counts.ts';
+import type { LoadedSchema } from './schema.ts';
+import { TableRows } from './table-rows.ts';
+
+/** What a table may hold, and how many bad rows make a bad file. */
+export interface TableOptions {
+  /** Rows beyond which reading stops with `features.table-too-large`. */
+  readonly maxRows: number;
+  /** Rows times columns, 4 bytes each. */
+  readonly maxValues: number;
+  /** A larger share of refused rows is a bad file; up to ten are always let pass in a file of 20 rows or more. */
+  readonly maxRejectedShare: number;
+  /** Label of every row, for files without one: a value of the label cell (`normal`) or an attack type. */
+  readonly label?: string;
+  readonly signal?: AbortSignal;
+}
+
+export const TABLE_DEFAULTS = {
+  maxRows: 20_000_000,
+  maxValues: 500_000_000,
+  maxRejectedShare: 0.01,
+} as const satisfies TableOptions;
+
+export interface TableCounters {
+  /** Rows of the file, the header not counted. */
+  readonly read: number;
+  readonly accepted: number;
+  readonly rejected: number;
+  /** Refused rows by `code column`. */
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly examples: readonly RejectExample[];
+}
+
+/** A labelled table as a model sees it. All arrays are owned by the caller. */
+export interface Table {
+  readonly schemaId: Digest;
+  readonly sourceKind: 'table';
+  readonly rows: number;
+  readonly columns: number;
+  readonly columnNames: readonly string[];
+  /** Row-major, rows x columns; missing is NaN, a category its index. */
+  readonly values: Float32Array;
+  /** 1 attack, 0 normal. */
+  readonly labels: Uint8Array;
+  /** Index into `typeNames`, one a row. */
+  readonly typeIndex: Uint16Array;
+  /** Entry 0 is `benign`, the others the attack types in order of first sight; `attack` where the file names none. */
+  readonly typeNames: readonly string[];
+  /** The time cell of each row, in the file's own unit, where the schema names one. Not a feature. */
+  readonly times?: Float64Array;
+  /** Of the uncompressed bytes of the file. */
+  readonly digest: Digest;
+  readonly counters: TableCounters;
+}
+
+/**
+ * Reads a CSV file, plain or gzip, by a schema of kind table. Rows that break the schema are counted and left
+ * out. Throws `features.table-unreadable`, `features.table-malformed` (header, or too many bad rows; names the
+ * line), `features.table-too-large`, `features.schema-unsupported`.
+ */
+export async function readTable(
+  path: string,
+  loaded: LoadedSchema,
+  options: Partial<TableOptions> = {},
+): Promise<Table> {
+  const limits: TableOptions = { ...TABLE_DEFAULTS, ...options };
+  const rejects = new RejectCounts();
+  const rows = new TableRows(loaded, limits, rejects);
+  const hash = createHash('sha256');
+  for await (const batch of readCsvRows(hashed(path, hash))) {
+    limits.signal?.throwIfAborted();
+    for (const cells of batch) rows.add(cells);
+    refuseBadFile(path, rows, limits);
+  }
+  if (rows.read === 0) throw new FeatureError('features.table-malformed', `${path}: expected rows, got none`);
+  refuseBadFile(path, rows, { maxRejectedShare: limits.maxRejectedShare, settled: true });
+  return {
+    schemaId: loaded.id,
+    sourceKind: 'table',
+    ...rows.finish(),
+    columnNames: loaded.schema.columns.map((column) => column.name),
+    digest: `sha256:${hash.digest('hex')}`,
+    counters: {
+      read: rows.read,
+      accepted: rows.accepted,
+      rejected: rejects.total,
+      reasons: rejects.byReason,
+      examples: rejects.examples,
+    },
+  };
+}
+
+/** Ten bad rows pass in a file of 20 or more; while reading, judgement waits for 1,000 rows. */
+function refuseBadFile(
+  path: string,
+  rows: TableRows,
+  { maxRejectedShare, settled = false }: { readonly maxRejectedShare: number; readonly settled?: boolean },
+): void {
+  const { total, examples } = rows.rejects;
+  if (total === 0 || (!settled && rows.read < 1000)) return;
+  const allowed = Math.max(rows.read * maxRejectedShare, rows.read >= 20 ? 10 : 0);
+  if (total <= allowed && rows.accepted > 0) return;
+  const [first] = examples;
+  throw new FeatureError(
+    'features.table-malformed',
+    `${path}: ${total} of ${rows.read} rows do not fit the schema; the first is line ${first?.row}, ` +
+      `column ${first?.column}: ${first?.code}`,
+  );
+}
+
+/** The uncompressed bytes of a file, in chunks, each fed to the hash on its way. */
+async function* hashed(path: string, hash: ReturnType<typeof createHash>): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of uncompressed(path)) {
+      hash.update(chunk);
+      yield chunk;
+    }
+  } catch (cause) {
+    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+    throw new FeatureError('features.table-unreadable', `${path}: cannot be read (${reason})`, { cause });
+  }
+}
+
+async function* uncompressed(path: string): AsyncGenerator<Uint8Array> {
+  const file = createReadStream(path, { highWaterMark: 256 * 1024 });
+  const chunks = file[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  try {
+    const first = await chunks.next();
+    if (first.done) return;
+    const isGzip = first.value[0] === 0x1f && first.value[1] === 0x8b;
+    const whole = joined(first.value, chunks);
+    if (!isGzip) yield* whole;
+    else yield* gunzipped(whole);
+  } finally {
+    file.destroy();
+  }
+}
+
+async function* joined(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield first;
+  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
+}
+
+async function* gunzipped(compressed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const gunzip = createGunzip({ chunkSize: 256 * 1024 });
+  pipeline(compressed, gunzip, () => {}); // an error of either side ends the iteration below with it
+  yield* gunzip as AsyncIterable<Uint8Array>;
+}
