@@ -34,7 +34,8 @@ export function bundledNode() {
  * Runs a program with the terminal handed through and resolves to its exit code (128 + n for signal n).
  *
  * At a terminal Ctrl-C reaches the whole process group, and npm sends it a second time to this process:
- * there it is swallowed, so that the program sees it once. Without a terminal it is passed on, once.
+ * there it is swallowed, so that the program sees it once. Without a terminal it is passed on, once. A signal
+ * sent to npm alone ends only the shell between it and this process: losing that parent counts as SIGTERM.
  */
 export function runForeground(program, args, options = {}) {
   return new Promise((resolve, reject) => {
@@ -49,7 +50,14 @@ export function runForeground(program, args, options = {}) {
     const onTerminate = () => child.kill('SIGTERM');
     process.on('SIGINT', onInterrupt);
     process.on('SIGTERM', onTerminate);
+    const parent = process.ppid;
+    const watch = setInterval(() => {
+      if (process.env.npm_lifecycle_event === undefined || process.ppid === parent) return;
+      clearInterval(watch);
+      onTerminate();
+    }, 250);
     const release = () => {
+      clearInterval(watch);
       process.off('SIGINT', onInterrupt);
       process.off('SIGTERM', onTerminate);
     };
