@@ -55,8 +55,15 @@ function fileLine({ file, counts, duration_ms: duration, success }) {
 function failure(data, names) {
   const { error } = data.details;
   const cause = error?.cause ?? error;
-  const text = typeof cause === 'string' ? cause : inspect(cause, { depth: 6, breakLength: 100 });
+  const text = describe(cause);
   return `\n✖ ${names.join(' > ')}\n  ${where(data)}\n${text.replace(/^/gm, '  ')}\n`;
+}
+
+/** An assertion's stack holds its message and difference already; its fields would repeat them. */
+function describe(cause) {
+  if (typeof cause === 'string') return cause;
+  if (cause?.code === 'ERR_ASSERTION' && cause.cause === undefined) return cause.stack;
+  return inspect(cause, { depth: 6, breakLength: 100 });
 }
 
 function where({ file, line }) {

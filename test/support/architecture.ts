@@ -5,6 +5,7 @@ export const FLOORS: Readonly<Record<string, number>> = {
   cli: 9,
   server: 8,
   'guardian.ts': 7,
+  'configuration.ts': 6,
   recovery: 6,
   compliance: 6,
   alerts: 5,
@@ -120,9 +121,8 @@ function judge(
   const to = FLOORS[other];
   if (to === undefined) return `imports ${target}, whose room is not in the table of floors`;
   if (to >= from) return `floor ${from} (${room}) imports floor ${to} (${other})`;
-  if (target !== `src/${other}/index.ts` && target !== 'src/guardian.ts') {
-    return `imports ${target} instead of src/${other}/index.ts`;
-  }
+  const door = other.endsWith('.ts') ? `src/${other}` : `src/${other}/index.ts`;
+  if (target !== door) return `imports ${target} instead of ${door}`;
   return files.has(target) ? undefined : `imports ${target}, which does not exist`;
 }
 
