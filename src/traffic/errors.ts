@@ -32,11 +32,6 @@ export const TRAFFIC_ERRORS = {
     retry: false,
     says: 'A timeout or the table size of the flow meter is out of range; the message names it.',
   },
-  'traffic.writer-misused': {
-    category: 'validation',
-    retry: false,
-    says: 'A packet cannot be written to a capture: it is too long, or its time lies before 1970.',
-  },
 } as const satisfies ErrorCatalogue;
 
 export type TrafficErrorCode = keyof typeof TRAFFIC_ERRORS;

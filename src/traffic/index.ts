@@ -11,3 +11,6 @@ export {
   type SourceKind,
   TCP_FLAGS,
 } from './flow.ts';
+export { FlowMeter, METER_DEFAULTS, type MeterOptions } from './flow-meter.ts';
+export { openFlowSource } from './open-flow-source.ts';
+export { PCAP_WRITER_DEFAULTS, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';

@@ -1,0 +1,67 @@
+/** Link types that are read (numbers: tcpdump.org/linktypes.html). */
+export const LINK = {
+  null: 0,
+  ethernet: 1,
+  ppp: 9,
+  raw: 12,
+  rawOpenBsd: 14,
+  pppHdlc: 50,
+  rawIp: 101,
+  ciscoHdlc: 104,
+  loop: 108,
+  linuxCooked: 113,
+  ipv4: 228,
+  ipv6: 229,
+  linuxCooked2: 276,
+} as const;
+
+/** Names of link types that are met but not read, for `SourceCounters.ignored`. */
+const NAMES: Readonly<Record<number, string>> = {
+  6: 'ieee802.5',
+  7: 'arcnet',
+  8: 'slip',
+  10: 'fddi',
+  11: 'atm-rfc1483',
+  51: 'pppoe',
+  105: 'ieee802.11',
+  107: 'frame-relay',
+  114: 'ltalk',
+  117: 'pflog',
+  119: 'ieee802.11-prism',
+  122: 'ip-over-fibre-channel',
+  127: 'ieee802.11-radiotap',
+  129: 'arcnet-linux',
+  138: 'ip-over-ieee1394',
+  139: 'mtp2-phdr',
+  140: 'mtp2',
+  143: 'docsis',
+  147: 'user0',
+  166: 'ppp-pppd',
+  177: 'linux-lapd',
+  187: 'bluetooth-h4',
+  189: 'usb-linux',
+  192: 'ppi',
+  195: 'ieee802.15.4',
+  197: 'erf',
+  201: 'bluetooth-h4-phdr',
+  215: 'ieee802.15.4-nonask-phy',
+  220: 'usb-linux-mmapped',
+  224: 'fc-2',
+  226: 'ipnet',
+  227: 'can-socketcan',
+  230: 'ieee802.15.4-nofcs',
+  239: 'nflog',
+  240: 'netanalyzer',
+  242: 'ipoib',
+  249: 'usbpcap',
+  251: 'bluetooth-le-ll',
+  253: 'netlink',
+  258: 'ppi-pktap',
+  272: 'nordic-ble',
+  280: 'sll-vsock',
+};
+
+/** The name under which packets of a link type that is not read are counted. */
+export function linkTypeName(linkType: number): string {
+  return `link-type-${NAMES[linkType] ?? linkType}`;
+}

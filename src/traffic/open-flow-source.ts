@@ -1,0 +1,35 @@
+import { openBytes } from './byte-source.ts';
+import { countName, newCounters } from './counters.ts';
+import { TrafficError } from './errors.ts';
+import type { FlowSource } from './flow.ts';
+import type { MeterOptions } from './flow-meter.ts';
+import { PacketSource } from './packet-source.ts';
+import { isPcap } from './pcap-reader.ts';
+import { isPcapng } from './pcapng-reader.ts';
+
+/**
+ * Opens whatever holds traffic, told by its first bytes and never by its name: pcap, pcapng, Zeek conn.log (TSV or
+ * JSON) and flow CSV, each plain or gzip; `-` is standard input. `options` are for captures, where we meter.
+ * Throws `traffic.source-missing`, `traffic.unknown-format`, `traffic.missing-column` and
+ * `traffic.meter-options-invalid`.
+ */
+export async function openFlowSource(path: string, options: Partial<MeterOptions> = {}): Promise<FlowSource> {
+  const counters = newCounters();
+  const bytes = await openBytes(path, (code) => countName(counters.malformed, code));
+  try {
+    if (isPcap(bytes.head) || isPcapng(bytes.head)) return new PacketSource(bytes, options, counters);
+    throw unknownFormat(path, bytes.head);
+  } catch (error) {
+    bytes.stop();
+    throw error;
+  }
+}
+
+function unknownFormat(path: string, head: Uint8Array): TrafficError {
+  const came =
+    head.length === 0 ? 'it is empty' : `it begins with ${Buffer.from(head.subarray(0, 8)).toString('hex')}`;
+  return new TrafficError(
+    'traffic.unknown-format',
+    `${path} is no pcap, pcapng, Zeek conn.log (TSV or JSON) or flow CSV, plain or gzip: ${came}`,
+  );
+}
