@@ -1,5 +1,10 @@
 export { ColumnCodec, isTextTransform, readValue } from './column-codec.ts';
+export { encodeEvent, encodeEventInto } from './encode-event.ts';
 export { FEATURE_ERRORS, FeatureError, type FeatureErrorCode } from './errors.ts';
+export { checkBatch, type FeatureBatch, type RejectedRow } from './feature-batch.ts';
+export { PROTOCOL_CLASSES, SERVICE_CLASSES, STATE_CLASSES } from './flow-classes.ts';
+export { FLOW_COLUMNS, type FlowColumn } from './flow-columns.ts';
+export { FlowExtractor, type FlowExtractorCounters } from './flow-extractor.ts';
 export { loadSchema, PACKAGED_SCHEMAS, parseSchema } from './load-schema.ts';
 export { RejectCounts, type RejectExample } from './reject-counts.ts';
 export {

@@ -1,0 +1,298 @@
+import { DistinctCount } from './distinct-count.ts';
+import { FLOW_INDEX as AT } from './flow-columns.ts';
+import type { FlowChain, FlowHistory } from './flow-history.ts';
+import type { WindowLimits } from './schema.ts';
+
+/** Fewer starts than this have no regularity to speak of. */
+const LEAST_STARTS = 4;
+
+/**
+ * Windows over the last flows of a flow's source, destination, pair and channel. "last" is the last
+ * `connections` of the key in the order the flows arrived, the flow itself included; "short" and "long" are
+ * those among them that STARTED at most that long before or after it.
+ *
+ * Why starts and not ends: flows arrive when they end, and an unanswered SYN ends seconds after an answered one,
+ * a UDP flow half a minute after. Flows of one burst start together however they end, so their starts measure
+ * the rate. Both directions of time are looked at, because a long flow arrives after the burst that followed its
+ * start; so late and unordered times need no special case.
+ *
+ * Sums and means leave out counts that the source did not report and are NaN where it reported none.
+ *
+ * Each method walks one chain, at most `connections` entries, and allocates nothing.
+ */
+export class FlowWindows {
+  readonly #history: FlowHistory;
+  readonly #limits: WindowLimits;
+  readonly #hosts: DistinctCount;
+  readonly #hostsLong: DistinctCount;
+  readonly #hostsOfService: DistinctCount;
+  readonly #ports: DistinctCount;
+  readonly #portsLong: DistinctCount;
+  readonly #starts: Float64Array;
+
+  constructor(history: FlowHistory, limits: WindowLimits) {
+    this.#history = history;
+    this.#limits = limits;
+    this.#hosts = new DistinctCount(limits.connections);
+    this.#hostsLong = new DistinctCount(limits.connections);
+    this.#hostsOfService = new DistinctCount(limits.connections);
+    this.#ports = new DistinctCount(limits.connections);
+    this.#portsLong = new DistinctCount(limits.connections);
+    this.#starts = new Float64Array(limits.intervals);
+  }
+
+  /** Writes every window column of one entry, the newest of the history, into the scratch row. */
+  write(entry: number, out: Float64Array): void {
+    this.#writeSource(entry, out);
+    this.#writeDestination(entry, out);
+    this.#writePair(entry, out);
+    this.#writeChannel(entry, out);
+  }
+
+  #writeSource(entry: number, out: Float64Array): void {
+    const { start, service, failed, forwardBytes, backwardBytes, bySource, byDestination } = this.#history;
+    const { shortMs, longMs } = this.#limits;
+    const count = this.#length(bySource, entry);
+    const t = start[entry] as number;
+    const own = service[entry] as number;
+    let inShort = 0;
+    let inLong = 0;
+    let failedAll = 0;
+    let failedLong = 0;
+    let same = 0;
+    let earliest = t;
+    let latest = t;
+    let bytes = 0;
+    let measured = 0;
+    let outBytes = Number.NaN;
+    let inBytes = Number.NaN;
+    this.#hosts.reset();
+    this.#hostsLong.reset();
+    this.#hostsOfService.reset();
+    this.#ports.reset();
+    for (let k = 0, e = entry; k < count; k++, e = bySource.previous[e] as number) {
+      const s = start[e] as number;
+      const host = byDestination.slot[e] as number;
+      const isLong = Math.abs(s - t) <= longMs;
+      const f = failed[e] as number;
+      const o = forwardBytes[e] as number;
+      const i = backwardBytes[e] as number;
+      if (s < earliest) earliest = s;
+      if (s > latest) latest = s;
+      if (Math.abs(s - t) <= shortMs) inShort++;
+      failedAll += f;
+      this.#hosts.add(host);
+      this.#ports.add(service[e] as number);
+      if (service[e] === own) {
+        same++;
+        this.#hostsOfService.add(host);
+      }
+      if (o + i >= 0) {
+        bytes += o + i;
+        measured++;
+      }
+      if (!isLong) continue;
+      inLong++;
+      failedLong += f;
+      this.#hostsLong.add(host);
+      if (o >= 0) outBytes = outBytes >= 0 ? outBytes + o : o;
+      if (i >= 0) inBytes = inBytes >= 0 ? inBytes + i : i;
+    }
+    out[AT.src_count_short] = inShort;
+    out[AT.src_count_long] = inLong;
+    out[AT.src_count_last] = count;
+    out[AT.src_span_last] = (latest - earliest) / 1000;
+    out[AT.src_hosts_long] = this.#hostsLong.count;
+    out[AT.src_hosts_last] = this.#hosts.count;
+    out[AT.src_ports_last] = this.#ports.count;
+    out[AT.src_failed_share_long] = failedLong / inLong;
+    out[AT.src_failed_share_last] = failedAll / count;
+    out[AT.src_same_service_share_last] = same / count;
+    out[AT.src_same_service_hosts_last] = this.#hostsOfService.count;
+    out[AT.src_mean_bytes_last] = bytes / measured;
+    out[AT.src_out_bytes_long] = outBytes;
+    out[AT.src_in_bytes_long] = inBytes;
+  }
+
+  #writeDestination(entry: number, out: Float64Array): void {
+    const { start, end, service, failed, forwardBytes, backwardBytes, bySource, byDestination } =
+      this.#history;
+    const { shortMs, longMs } = this.#limits;
+    const count = this.#length(byDestination, entry);
+    const t = start[entry] as number;
+    const until = end[entry] as number;
+    const own = service[entry] as number;
+    let inShort = 0;
+    let inLong = 0;
+    let failedAll = 0;
+    let failedShort = 0;
+    let same = 0;
+    let open = 0;
+    let earliest = t;
+    let latest = t;
+    let bytes = 0;
+    let measured = 0;
+    this.#hosts.reset();
+    this.#ports.reset();
+    for (let k = 0, e = entry; k < count; k++, e = byDestination.previous[e] as number) {
+      const s = start[e] as number;
+      const f = failed[e] as number;
+      const both = (forwardBytes[e] as number) + (backwardBytes[e] as number);
+      if (s < earliest) earliest = s;
+      if (s > latest) latest = s;
+      if (Math.abs(s - t) <= longMs) inLong++;
+      if (Math.abs(s - t) <= shortMs) {
+        inShort++;
+        failedShort += f;
+      }
+      failedAll += f;
+      this.#hosts.add(bySource.slot[e] as number);
+      this.#ports.add(service[e] as number);
+      if (service[e] === own) same++;
+      if (s <= until && (end[e] as number) >= t) open++;
+      if (both >= 0) {
+        bytes += both;
+        measured++;
+      }
+    }
+    out[AT.dst_count_short] = inShort;
+    out[AT.dst_count_long] = inLong;
+    out[AT.dst_count_last] = count;
+    out[AT.dst_span_last] = (latest - earliest) / 1000;
+    out[AT.dst_sources_last] = this.#hosts.count;
+    out[AT.dst_ports_last] = this.#ports.count;
+    out[AT.dst_failed_share_short] = failedShort / inShort;
+    out[AT.dst_failed_share_last] = failedAll / count;
+    out[AT.dst_same_service_share_last] = same / count;
+    out[AT.dst_mean_bytes_last] = bytes / measured;
+    out[AT.dst_open_last] = open;
+  }
+
+  #writePair(entry: number, out: Float64Array): void {
+    const { start, service, failed, forwardBytes, backwardBytes, byPair } = this.#history;
+    const { longMs } = this.#limits;
+    const count = this.#length(byPair, entry);
+    const t = start[entry] as number;
+    let inLong = 0;
+    let failedAll = 0;
+    let outBytes = Number.NaN;
+    let outBytesLong = Number.NaN;
+    let inBytesLong = Number.NaN;
+    this.#ports.reset();
+    this.#portsLong.reset();
+    for (let k = 0, e = entry; k < count; k++, e = byPair.previous[e] as number) {
+      const o = forwardBytes[e] as number;
+      const i = backwardBytes[e] as number;
+      failedAll += failed[e] as number;
+      this.#ports.add(service[e] as number);
+      if (o >= 0) outBytes = outBytes >= 0 ? outBytes + o : o;
+      if (Math.abs((start[e] as number) - t) > longMs) continue;
+      inLong++;
+      this.#portsLong.add(service[e] as number);
+      if (o >= 0) outBytesLong = outBytesLong >= 0 ? outBytesLong + o : o;
+      if (i >= 0) inBytesLong = inBytesLong >= 0 ? inBytesLong + i : i;
+    }
+    out[AT.pair_count_long] = inLong;
+    out[AT.pair_count_last] = count;
+    out[AT.pair_ports_long] = this.#portsLong.count;
+    out[AT.pair_ports_last] = this.#ports.count;
+    out[AT.pair_failed_share_last] = failedAll / count;
+    out[AT.pair_out_bytes_long] = outBytesLong;
+    out[AT.pair_in_bytes_long] = inBytesLong;
+    out[AT.pair_out_bytes_last] = outBytes;
+  }
+
+  #writeChannel(entry: number, out: Float64Array): void {
+    const { start, end, forwardBytes, backwardBytes, forwardPackets, backwardPackets, byChannel } =
+      this.#history;
+    const { shortMs, longMs } = this.#limits;
+    const count = this.#length(byChannel, entry);
+    const t = start[entry] as number;
+    const until = end[entry] as number;
+    let inShort = 0;
+    let inLong = 0;
+    let open = 0;
+    let durations = 0;
+    let outPackets = Number.NaN;
+    let outBytes = 0;
+    let inPackets = Number.NaN;
+    let inBytes = 0;
+    for (let k = 0, e = entry; k < count; k++, e = byChannel.previous[e] as number) {
+      const s = start[e] as number;
+      const stop = end[e] as number;
+      durations += stop > s ? stop - s : 0;
+      if (s <= until && stop >= t) open++;
+      if (Math.abs(s - t) <= shortMs) inShort++;
+      if (Math.abs(s - t) > longMs) continue;
+      inLong++;
+      const op = forwardPackets[e] as number;
+      const ob = forwardBytes[e] as number;
+      if (op + ob >= 0) {
+        outPackets = outPackets >= 0 ? outPackets + op : op;
+        outBytes += ob;
+      }
+      const ip = backwardPackets[e] as number;
+      const ib = backwardBytes[e] as number;
+      if (ip + ib >= 0) {
+        inPackets = inPackets >= 0 ? inPackets + ip : ip;
+        inBytes += ib;
+      }
+    }
+    out[AT.channel_count_short] = inShort;
+    out[AT.channel_count_long] = inLong;
+    out[AT.channel_count_last] = count;
+    out[AT.channel_open_last] = open;
+    out[AT.channel_mean_duration] = durations / count;
+    out[AT.channel_out_packets_long] = outPackets;
+    out[AT.channel_out_bytes_per_packet_long] = outPackets === 0 ? 0 : outBytes / outPackets;
+    out[AT.channel_in_bytes_per_packet_long] = inPackets === 0 ? 0 : inBytes / inPackets;
+    this.#writeRegularity(entry, Math.min(count, this.#limits.intervals), out);
+  }
+
+  /**
+   * Mean and coefficient of variation (deviation over mean) of the intervals between the sorted starts of the
+   * last `n` flows of the channel, and the variation of their bytes. NaN where there are too few.
+   */
+  #writeRegularity(entry: number, n: number, out: Float64Array): void {
+    out[AT.channel_interval_mean] = Number.NaN;
+    out[AT.channel_interval_variation] = Number.NaN;
+    out[AT.channel_bytes_variation] = Number.NaN;
+    if (n < LEAST_STARTS) return;
+    const { start, forwardBytes, backwardBytes, byChannel } = this.#history;
+    const starts = this.#starts;
+    let bytes = 0;
+    for (let k = 0, e = entry; k < n; k++, e = byChannel.previous[e] as number) {
+      // Insertion sort: arrivals are nearly in order, so this is nearly linear.
+      const s = start[e] as number;
+      let at = k;
+      while (at > 0 && (starts[at - 1] as number) < s) {
+        starts[at] = starts[at - 1] as number;
+        at--;
+      }
+      starts[at] = s;
+      bytes += (forwardBytes[e] as number) + (backwardBytes[e] as number);
+    }
+    const mean = ((starts[0] as number) - (starts[n - 1] as number)) / (n - 1);
+    let squares = 0;
+    for (let k = 1; k < n; k++) {
+      const gap = (starts[k - 1] as number) - (starts[k] as number) - mean;
+      squares += gap * gap;
+    }
+    out[AT.channel_interval_mean] = mean / 1000;
+    if (mean > 0) out[AT.channel_interval_variation] = Math.sqrt(squares / (n - 1)) / mean;
+    const meanBytes = bytes / n;
+    if (!(meanBytes > 0)) return; // a count is missing, or nothing was sent
+    let byteSquares = 0;
+    for (let k = 0, e = entry; k < n; k++, e = byChannel.previous[e] as number) {
+      const off = (forwardBytes[e] as number) + (backwardBytes[e] as number) - meanBytes;
+      byteSquares += off * off;
+    }
+    out[AT.channel_bytes_variation] = Math.sqrt(byteSquares / n) / meanBytes;
+  }
+
+  /** Live entries of an entry's key, at most `connections`; the chain is safe to walk that far. */
+  #length(chain: FlowChain, entry: number): number {
+    const held = chain.held[chain.slot[entry] as number] as number;
+    return held < this.#limits.connections ? held : this.#limits.connections;
+  }
+}
