@@ -1,4 +1,4 @@
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Clock, Milliseconds } from '../base/index.ts';
 import { type Reading, ReadingSource } from './reading.ts';
 import { type MonitorConfig, Throttle, type ThrottleState } from './throttle.ts';
@@ -17,8 +17,8 @@ export interface MonitorOptions {
 
 type Listener<E extends keyof MonitorEvents> = (event: MonitorEvents[E]) => void;
 
-/** Coarse on purpose: each sample wakes the process, and delays under 50 ms limit nothing. */
-const LOOP_RESOLUTION_MS = 100;
+/** Coarse on purpose: each sample wakes the process, and that is most of what this room costs. */
+const LOOP_RESOLUTION_MS = 500;
 
 /**
  * Takes a reading each interval and tells subscribers of it and of every change of the throttle level. Its
@@ -29,7 +29,7 @@ export class Monitor {
   readonly #config: MonitorConfig;
   readonly #source: ReadingSource;
   readonly #throttle: Throttle;
-  readonly #loop: IntervalHistogram;
+  readonly #loop: ReturnType<typeof monitorEventLoopDelay>;
   readonly #readingListeners = new Set<Listener<'reading'>>();
   readonly #throttleListeners = new Set<Listener<'throttle'>>();
   #timer: NodeJS.Timeout | undefined;

@@ -26,7 +26,7 @@ export class PseudoFile {
   read(limit = buffer.length): string {
     if (this.#descriptor === undefined) return '';
     try {
-      return buffer.latin1Slice(0, readSync(this.#descriptor, buffer, 0, limit, 0));
+      return buffer.toString('latin1', 0, readSync(this.#descriptor, buffer, 0, limit, 0));
     } catch {
       return '';
     }

@@ -1,0 +1,33 @@
+import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions } from '../base/index.ts';
+
+/** Codes of `alerts`. */
+export const ALERTS_ERRORS = {
+  'alerts.not-stored': {
+    category: 'resource',
+    retry: true,
+    says: 'Detections could not be stored; they are kept in memory and stored with the next ones.',
+  },
+  'alerts.malformed-detection': {
+    category: 'validation',
+    retry: false,
+    says: 'A stored detection is not of a format this version reads.',
+  },
+  'alerts.config-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'The alerts configuration has an unknown key or a value outside its range; the message names it.',
+  },
+  'alerts.bad-suppression': {
+    category: 'validation',
+    retry: false,
+    says: 'A suppression rule names no kind and no network, has no end, or a network that cannot be read.',
+  },
+} as const satisfies ErrorCatalogue;
+
+export type AlertsErrorCode = keyof typeof ALERTS_ERRORS;
+
+export class AlertsError extends GuardianError {
+  constructor(code: AlertsErrorCode, message: string, options?: GuardianErrorOptions) {
+    super(ALERTS_ERRORS, code, message, options);
+  }
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { InferenceError } from './errors.ts';
+
+/** The section `inference` of the configuration. */
+export const inferenceConfigSchema = z.strictObject({
+  batchSize: z.number().int().min(1).max(65_536).default(1_024).describe('rows scored without a pause'),
+  timeoutMs: z
+    .number()
+    .int()
+    .min(1)
+    .max(600_000)
+    .default(1_000)
+    .describe('deadline of a request without one'),
+  confidenceThreshold: z
+    .number()
+    .min(0.5)
+    .max(1)
+    .default(0.5)
+    .describe('below it the engine abstains; 0.5 never abstains'),
+  maxConcurrentRequests: z.number().int().min(1).max(65_536).default(64),
+  fallbackStrategy: z
+    .enum(['last-known-good', 'rules', 'abstain', 'reject'])
+    .default('last-known-good')
+    .describe('what answers when the model fails or the deadline passes'),
+});
+
+export type InferenceConfig = z.output<typeof inferenceConfigSchema>;
+
+/** Fills in the defaults. Throws `inference.config-invalid`. */
+export function readInferenceConfig(config: z.input<typeof inferenceConfigSchema> = {}): InferenceConfig {
+  const parsed = inferenceConfigSchema.safeParse(config);
+  if (parsed.success) return Object.freeze(parsed.data);
+  const says = z.prettifyError(parsed.error).replaceAll('\n', '; ');
+  throw new InferenceError('inference.config-invalid', says, { cause: parsed.error });
+}

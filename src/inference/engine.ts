@@ -1,0 +1,99 @@
+import type { z } from 'zod';
+import type { Clock, Digest } from '../base/index.ts';
+import type { FeatureBatch } from '../features/index.ts';
+import type { Score } from '../models/index.ts';
+import { VerifiedModel } from '../registry/index.ts';
+import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
+import { InferenceError } from './errors.ts';
+import { type FallbackRule, type ScoreOptions, Scorer } from './scorer.ts';
+import { ServedModel } from './served-model.ts';
+import type { InferenceStats } from './stats.ts';
+
+export interface EngineOptions {
+  readonly config?: z.input<typeof inferenceConfigSchema>;
+  readonly clock: Clock;
+  /** Schemas the engine was built for; left out, the schema of each model as it is loaded. */
+  readonly schemaIds?: readonly Digest[];
+  /** Answers for the strategy `rules`; without one that strategy abstains. */
+  readonly rule?: FallbackRule;
+}
+
+export interface LoadOptions {
+  /** Status of the certificate that came with the model; absent by default. */
+  readonly certificate?: 'refused' | 'lab' | 'public' | 'site';
+}
+
+/** What is in place under a name. */
+export interface LoadedModel {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: Digest;
+  readonly schemaId: Digest;
+  readonly sourceKinds: readonly string[];
+  readonly certificate: Score['certificate'];
+}
+
+/** Scores feature batches, and only with models the registry has verified. */
+export class Engine {
+  readonly config: InferenceConfig;
+  readonly #scorer: Scorer;
+  readonly #schemaIds: ReadonlySet<Digest> | undefined;
+
+  /** Throws `inference.config-invalid`. */
+  constructor(options: EngineOptions) {
+    this.config = readInferenceConfig(options.config);
+    this.#scorer = new Scorer(this.config, options.clock, options.rule);
+    this.#schemaIds = options.schemaIds === undefined ? undefined : new Set(options.schemaIds);
+  }
+
+  get stats(): InferenceStats {
+    return this.#scorer.stats;
+  }
+
+  /**
+   * Puts a model in place under its name, after it has proven itself on a warm-up; until then, and when it
+   * fails, the one before it answers. Throws `inference.not-verified`, `inference.schema-mismatch`,
+   * `inference.warm-up-failed`.
+   */
+  async load(verified: VerifiedModel, options: LoadOptions = {}): Promise<void> {
+    // The type is erased at run time; the private field is not.
+    if (!VerifiedModel.isVerified(verified)) {
+      throw new InferenceError('inference.not-verified', 'expected a model that the registry verified');
+    }
+    if (this.#schemaIds?.has(verified.schemaId) === false) {
+      throw new InferenceError(
+        'inference.schema-mismatch',
+        `${verified.name}@${verified.version} needs schema ${verified.schemaId}, for which this engine was not built`,
+      );
+    }
+    const served = new ServedModel(verified, certificateState(options.certificate), this.config.batchSize);
+    served.warmUp();
+    this.#scorer.put(served);
+  }
+
+  /** The model in place under the name; without a name, the only one there is. */
+  current(name?: string): LoadedModel | undefined {
+    const served = this.#scorer.current(name);
+    if (served === undefined) return undefined;
+    const { info, schemaId, sourceKinds, certificate } = served;
+    return { ...info, schemaId, sourceKinds: [...sourceKinds], certificate };
+  }
+
+  /**
+   * One score a row, in order; the whole batch by one model. The values are the caller's and are only read.
+   * Throws `inference.no-model`, `inference.schema-mismatch`, `inference.bad-batch`, `inference.overloaded`,
+   * `inference.cancelled`, and under the strategy `reject` `inference.timeout` and `inference.model-failed`.
+   */
+  score(batch: FeatureBatch, options?: ScoreOptions): Promise<readonly Score[]> {
+    return this.#scorer.score(batch, options);
+  }
+}
+
+/**
+ * Only a site certificate can ever permit an action, and at the start it is suspended until live traffic has
+ * passed the shift test. Certificates from the lab and from public data say nothing about this site.
+ */
+function certificateState(status: LoadOptions['certificate']): Score['certificate'] {
+  if (status === undefined) return 'absent';
+  return status === 'site' ? 'suspended' : 'refused';
+}

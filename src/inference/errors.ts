@@ -1,0 +1,63 @@
+import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions } from '../base/index.ts';
+
+/** Codes of `inference`. */
+export const INFERENCE_ERRORS = {
+  'inference.not-verified': {
+    category: 'security',
+    retry: false,
+    says: 'Something other than a verified model was handed to the engine. Verify it through the registry.',
+  },
+  'inference.no-model': {
+    category: 'model',
+    retry: true,
+    says: 'No model of this name is loaded, so nothing can be scored. Promote one.',
+  },
+  'inference.schema-mismatch': {
+    category: 'validation',
+    retry: false,
+    says: 'The features, or the model to be loaded, were made by another schema than the one in use.',
+  },
+  'inference.bad-batch': {
+    category: 'validation',
+    retry: false,
+    says: 'The batch does not have the rows and columns that it declares.',
+  },
+  'inference.warm-up-failed': {
+    category: 'model',
+    retry: false,
+    says: 'The model failed on its first batches and was not loaded; the one before it stays.',
+  },
+  'inference.overloaded': {
+    category: 'resource',
+    retry: true,
+    says: 'As many requests as configured are being scored. Try again in a moment.',
+  },
+  'inference.timeout': {
+    category: 'resource',
+    retry: true,
+    says: 'The deadline passed before the batch was scored, and the fallback is to reject.',
+  },
+  'inference.cancelled': {
+    category: 'resource',
+    retry: false,
+    says: 'The caller withdrew the request.',
+  },
+  'inference.model-failed': {
+    category: 'model',
+    retry: true,
+    says: 'The model failed on a batch, and the fallback is to reject, or failed too.',
+  },
+  'inference.config-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'The inference configuration has an unknown key or a value outside its range; the message names it.',
+  },
+} as const satisfies ErrorCatalogue;
+
+export type InferenceErrorCode = keyof typeof INFERENCE_ERRORS;
+
+export class InferenceError extends GuardianError {
+  constructor(code: InferenceErrorCode, message: string, options?: GuardianErrorOptions) {
+    super(INFERENCE_ERRORS, code, message, options);
+  }
+}

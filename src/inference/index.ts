@@ -1,0 +1,6 @@
+export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from './config.ts';
+export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
+export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';
+export type { FallbackRule, ScoreOptions } from './scorer.ts';
+export { confidenceOf } from './served-model.ts';
+export type { InferenceStats, LatencySummary } from './stats.ts';

@@ -1,0 +1,209 @@
+import { setImmediate } from 'node:timers/promises';
+import { type Clock, GuardianError, type Milliseconds } from '../base/index.ts';
+import type { FeatureBatch } from '../features/index.ts';
+import type { Score } from '../models/index.ts';
+import type { InferenceConfig } from './config.ts';
+import { InferenceError, type InferenceErrorCode } from './errors.ts';
+import type { ServedModel } from './served-model.ts';
+import { EngineCounters, type InferenceStats } from './stats.ts';
+
+export interface ScoreOptions {
+  /** Until when an answer is of use, from now; the configured timeout by default. */
+  readonly deadlineMs?: Milliseconds;
+  readonly signal?: AbortSignal;
+  /** Name of the model; may be left out while one name is loaded. */
+  readonly model?: string;
+}
+
+/** What a rule says of one row; undefined where it does not apply. */
+export type FallbackRule = (batch: FeatureBatch, row: number) => 'attack' | 'benign' | undefined;
+
+interface Slot {
+  readonly current: ServedModel;
+  /** The one before, of the same schema: it stays resident for rollback and as last known good. */
+  readonly previous?: ServedModel;
+}
+
+/**
+ * Scores batches with the models in place: bounded, with a deadline, and with a planned answer to failure. It
+ * trusts what is put in; `Engine` is the gate before it.
+ */
+export class Scorer {
+  readonly #config: InferenceConfig;
+  readonly #clock: Clock;
+  readonly #rule: FallbackRule | undefined;
+  readonly #slots = new Map<string, Slot>();
+  readonly #counters = new EngineCounters();
+
+  constructor(config: InferenceConfig, clock: Clock, rule?: FallbackRule) {
+    this.#config = config;
+    this.#clock = clock;
+    this.#rule = rule;
+  }
+
+  get stats(): InferenceStats {
+    return this.#counters.snapshot();
+  }
+
+  /** One assignment: requests that began before go on with the model they began with. */
+  put(model: ServedModel): void {
+    const before = this.#slots.get(model.info.name)?.current;
+    const isSameSchema = before?.schemaId === model.schemaId;
+    this.#slots.set(model.info.name, {
+      current: model,
+      ...(before !== undefined && isSameSchema && { previous: before }),
+    });
+    this.#counters.swaps++;
+  }
+
+  current(name?: string): ServedModel | undefined {
+    return this.#slot(name)?.current;
+  }
+
+  async score(batch: FeatureBatch, options: ScoreOptions = {}): Promise<readonly Score[]> {
+    const started = this.#clock.monotonic();
+    const counters = this.#counters;
+    counters.requests++;
+    if (counters.inFlight >= this.#config.maxConcurrentRequests) {
+      throw this.#refuse('inference.overloaded', `${counters.inFlight} requests are being scored`);
+    }
+    counters.inFlight++;
+    try {
+      const scores = await this.#scoreAll(batch, options, started);
+      counters.rows += scores.length;
+      for (const { verdict } of scores) counters.verdicts[verdict]++;
+      counters.answer(this.#clock.monotonic() - started);
+      return scores;
+    } finally {
+      counters.inFlight--;
+    }
+  }
+
+  async #scoreAll(
+    batch: FeatureBatch,
+    options: ScoreOptions,
+    started: Milliseconds,
+  ): Promise<readonly Score[]> {
+    const slot = this.#slot(options.model);
+    if (slot === undefined) throw this.#refuse('inference.no-model', this.#describeMissing(options.model));
+    const { current } = slot;
+    this.#check(batch, current);
+    if (!current.sourceKinds.has(batch.sourceKind)) {
+      const trained = [...current.sourceKinds].join(', ') || 'none';
+      const reason = `the model was not trained on source kind ${batch.sourceKind}, only on: ${trained}`;
+      return Array.from({ length: batch.rows }, () => current.abstain(reason));
+    }
+    const deadline = started + (options.deadlineMs ?? this.#config.timeoutMs);
+    const { batchSize } = this.#config;
+    // The whole batch is answered by one model: what failed over does not come back half way.
+    let model = current;
+    let degradedBy: string | undefined;
+    const scores: Score[] = [];
+    for (let from = 0; from < batch.rows; from += batchSize) {
+      if (from > 0) await setImmediate();
+      if (options.signal?.aborted) throw this.#refuse('inference.cancelled', 'the request was withdrawn');
+      if (this.#clock.monotonic() > deadline) {
+        this.#answerLate(batch, from, model, scores);
+        break;
+      }
+      const to = Math.min(from + batchSize, batch.rows);
+      try {
+        model.score(batch, from, to, this.#config.confidenceThreshold, scores);
+      } catch (error) {
+        const { previous } = slot;
+        if (this.#config.fallbackStrategy !== 'last-known-good' || !previous || model === previous) {
+          this.#answerFailed(batch, from, model, scores, error);
+          break;
+        }
+        degradedBy = `degraded: scored by the last known good ${label(previous)} because ${label(model)} failed`;
+        model = previous;
+        scores.length = 0;
+        from = -batchSize;
+      }
+    }
+    return this.#finish(batch, model, scores, degradedBy);
+  }
+
+  /** Rows the extractor refused are answered by abstaining, whatever their numbers gave. */
+  #finish(batch: FeatureBatch, model: ServedModel, scores: Score[], degradedBy?: string): readonly Score[] {
+    if (degradedBy !== undefined) {
+      this.#counters.degraded += scores.length;
+      for (const [i, score] of scores.entries()) {
+        const reason = score.reason === undefined ? degradedBy : `${degradedBy}; ${score.reason}`;
+        scores[i] = { ...score, reason };
+      }
+    }
+    for (const { row, code, column } of batch.rejected) {
+      if (row < scores.length) scores[row] = model.abstain(`${code}: ${column}`);
+    }
+    return scores;
+  }
+
+  #answerLate(batch: FeatureBatch, from: number, model: ServedModel, scores: Score[]): void {
+    const why = `the deadline passed after ${from} of ${batch.rows} rows`;
+    if (this.#config.fallbackStrategy === 'reject') throw this.#refuse('inference.timeout', why);
+    this.#fallBack(batch, from, model, scores, why);
+  }
+
+  #answerFailed(
+    batch: FeatureBatch,
+    from: number,
+    model: ServedModel,
+    scores: Score[],
+    error: unknown,
+  ): void {
+    const code = error instanceof GuardianError ? error.code : 'no code';
+    const why = `${label(model)} failed (${code})`;
+    if (this.#config.fallbackStrategy === 'reject') throw this.#refuse('inference.model-failed', why, error);
+    this.#fallBack(batch, from, model, scores, why);
+  }
+
+  #fallBack(batch: FeatureBatch, from: number, model: ServedModel, scores: Score[], why: string): void {
+    const rule = this.#config.fallbackStrategy === 'rules' ? this.#rule : undefined;
+    for (let row = from; row < batch.rows; row++) {
+      const verdict = rule?.(batch, row);
+      const abstained = model.abstain(`degraded: ${why}`);
+      scores.push(
+        verdict === undefined ? abstained : { ...abstained, verdict, reason: `degraded: by rule, ${why}` },
+      );
+      this.#counters.degraded++;
+    }
+  }
+
+  #check(batch: FeatureBatch, model: ServedModel): void {
+    if (batch.schemaId !== model.schemaId) {
+      throw this.#refuse(
+        'inference.schema-mismatch',
+        `${label(model)} was built for schema ${model.schemaId}, the batch has ${batch.schemaId}`,
+      );
+    }
+    const { rows, columns, values } = batch;
+    if (columns !== model.columns || !Number.isInteger(rows) || rows < 0 || values.length < rows * columns) {
+      throw this.#refuse(
+        'inference.bad-batch',
+        `expected rows of ${model.columns} values, got ${rows} x ${columns} in ${values.length}`,
+      );
+    }
+  }
+
+  #slot(name?: string): Slot | undefined {
+    if (name !== undefined) return this.#slots.get(name);
+    return this.#slots.size === 1 ? this.#slots.values().next().value : undefined;
+  }
+
+  #describeMissing(name?: string): string {
+    if (name !== undefined) return `no model named ${JSON.stringify(name)} is loaded`;
+    return this.#slots.size === 0
+      ? 'no model is loaded'
+      : `${this.#slots.size} models are loaded, and the request names none`;
+  }
+
+  #refuse(code: InferenceErrorCode, message: string, cause?: unknown): InferenceError {
+    this.#counters.refuse(code);
+    return new InferenceError(code, message, cause === undefined ? {} : { cause });
+  }
+}
+
+function label(model: ServedModel): string {
+  return `${model.info.name}@${model.info.version}`;
+}

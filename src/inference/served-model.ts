@@ -1,0 +1,142 @@
+import type { Digest } from '../base/index.ts';
+import type { FeatureBatch } from '../features/index.ts';
+import type { DetectionModel, Score } from '../models/index.ts';
+import { InferenceError } from './errors.ts';
+
+/** What scoring needs of a verified model. Only `Engine.load` makes one of these from outside. */
+export interface ModelToServe {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: Digest;
+  readonly schemaId: Digest;
+  /** As the signed manifest says; the model's own list must agree. */
+  readonly sourceKinds: readonly string[];
+  readonly model: DetectionModel;
+}
+
+/** Rows of attacks that are explained in one part of a batch: a flood must not pay for each of its flows. */
+export const EXPLAINED_ROWS = 32;
+const TOP_FEATURES = 5;
+const WARM_UP_ROUNDS = 3;
+
+/**
+ * How far a probability lies from the threshold, as a confidence in [0.5, 1]: each side of the threshold is
+ * stretched linearly onto half of the unit interval, q = p / 2t below it and 1 - (1 - p) / 2(1 - t) above,
+ * and the confidence is max(q, 1 - q). At a threshold of 0.5 this is max(p, 1 - p).
+ */
+export function confidenceOf(probability: number, threshold: number): number {
+  if (probability < threshold) return 1 - probability / (2 * threshold);
+  return threshold >= 1 ? 1 : 1 - (1 - probability) / (2 * (1 - threshold));
+}
+
+/** One model in place, with buffers for the largest part of a batch. Scoring is synchronous. */
+export class ServedModel {
+  readonly info: Score['model'];
+  readonly schemaId: Digest;
+  readonly sourceKinds: ReadonlySet<string>;
+  readonly columns: number;
+  readonly certificate: Score['certificate'];
+  readonly #model: DetectionModel;
+  readonly #batchSize: number;
+  readonly #probability: Float32Array;
+  readonly #kind: Int16Array;
+
+  constructor(served: ModelToServe, certificate: Score['certificate'], batchSize: number) {
+    const { model, name, version, digest } = served;
+    if (model.schemaId !== served.schemaId) {
+      throw new InferenceError(
+        'inference.schema-mismatch',
+        `the manifest of ${name}@${version} names schema ${served.schemaId}, its model ${model.schemaId}`,
+      );
+    }
+    this.info = Object.freeze({ name, version, digest });
+    this.schemaId = served.schemaId;
+    this.sourceKinds = new Set(served.sourceKinds.filter((kind) => model.sourceKinds.includes(kind)));
+    this.columns = model.columnNames.length;
+    this.certificate = certificate;
+    this.#model = model;
+    this.#batchSize = batchSize;
+    this.#probability = new Float32Array(batchSize);
+    this.#kind = new Int16Array(batchSize);
+  }
+
+  /** Scores made-up rows, one at a time and in full batches, so that the first request finds warm code. */
+  warmUp(): void {
+    const rows = this.#batchSize;
+    const values = new Float32Array(rows * this.columns);
+    try {
+      for (const size of new Set([1, rows])) {
+        for (let round = 0; round < WARM_UP_ROUNDS; round++) {
+          this.#scoreInto(values.subarray(0, size * this.columns), size);
+          for (let i = 0; i < size; i++) {
+            const p = this.#probability[i] as number;
+            if (!(p >= 0 && p <= 1)) throw notAProbability(p);
+          }
+        }
+      }
+      this.#model.explain(values.subarray(0, this.columns));
+    } catch (error) {
+      const { name, version } = this.info;
+      throw new InferenceError('inference.warm-up-failed', `${name}@${version} failed its warm-up`, {
+        cause: error,
+      });
+    }
+  }
+
+  /**
+   * Scores rows [from, to) of the batch, at most the batch size, and appends one score a row to `out`. The
+   * batch has been checked. Throws what the model throws; then nothing was appended.
+   */
+  score(batch: FeatureBatch, from: number, to: number, confidenceThreshold: number, out: Score[]): void {
+    const { columns } = this;
+    const values = batch.values.subarray(from * columns, to * columns);
+    const rows = to - from;
+    this.#scoreInto(values, rows);
+    const { kinds, threshold } = this.#model;
+    const scores: Score[] = [];
+    let explained = 0;
+    for (let i = 0; i < rows; i++) {
+      const probability = this.#probability[i] as number;
+      if (!(probability >= 0 && probability <= 1)) throw notAProbability(probability);
+      const isAttack = probability >= threshold;
+      const confidence = confidenceOf(probability, threshold);
+      const isSure = confidence >= confidenceThreshold;
+      const kind = isAttack ? kinds[this.#kind[i] as number] : undefined;
+      const top =
+        isAttack && explained++ < EXPLAINED_ROWS
+          ? this.#model.explain(values.subarray(i * columns, (i + 1) * columns), TOP_FEATURES)
+          : undefined;
+      scores.push({
+        probability,
+        verdict: isSure ? (isAttack ? 'attack' : 'benign') : 'abstain',
+        ...(kind !== undefined && { kind }),
+        confidence,
+        ...(!isSure && { reason: `confidence ${confidence.toFixed(3)} is below ${confidenceThreshold}` }),
+        model: this.info,
+        certificate: this.certificate,
+        ...(top !== undefined && { topFeatures: top }),
+      });
+    }
+    for (const score of scores) out.push(score);
+  }
+
+  /** An answer without a verdict. */
+  abstain(reason: string): Score {
+    return {
+      probability: this.#model.threshold,
+      verdict: 'abstain',
+      confidence: 0.5,
+      reason,
+      model: this.info,
+      certificate: this.certificate,
+    };
+  }
+
+  #scoreInto(values: Float32Array, rows: number): void {
+    this.#model.score(values, rows, { probability: this.#probability, kind: this.#kind });
+  }
+}
+
+function notAProbability(value: number): InferenceError {
+  return new InferenceError('inference.model-failed', `expected a probability, the model gave ${value}`);
+}
