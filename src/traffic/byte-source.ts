@@ -73,7 +73,11 @@ async function* wrapFailures(raw: Readable, name: string): AsyncGenerator<Chunk>
     for await (const chunk of raw) yield chunk;
   } catch (error) {
     if (isPremature(error)) return;
-    throw new TrafficError('traffic.read-failed', `reading ${name} failed`, { cause: error });
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'EACCES' || code === 'EPERM') {
+      throw new TrafficError('traffic.source-missing', `${name} may not be read (${code})`, { cause: error });
+    }
+    throw new TrafficError('traffic.read-failed', `reading ${name} failed (${code})`, { cause: error });
   }
 }
 

@@ -1,0 +1,88 @@
+import type { ByteSource } from './byte-source.ts';
+import { countName, newCounters } from './counters.ts';
+import { parseCsv } from './csv.ts';
+import { TrafficError } from './errors.ts';
+import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
+import { FLOW_CSV_COLUMNS, FLOW_CSV_REQUIRED, type FlowCsvColumn, flowFromCsv } from './flow-csv.ts';
+
+/** Whether a text that begins with `head` is a flow CSV: its first line names a column of ours. */
+export function isFlowCsv(head: string): boolean {
+  const header = (head.split('\n', 1)[0] ?? '').split(',').map(columnName);
+  return FLOW_CSV_REQUIRED.filter((column) => header.includes(column)).length >= 2;
+}
+
+/**
+ * Flows of a CSV file with a header line (see `FLOW_CSV_COLUMNS`), in the order of the file; columns in any order,
+ * further ones ignored. Rows that are no flow are counted: `csv-field-count`, `csv-invalid-address`,
+ * `csv-invalid-number`; at `csv-broken-quotes` reading ends. A missing column throws `traffic.missing-column`.
+ */
+export class CsvSource implements FlowSource {
+  readonly kind = 'csv';
+  readonly counters: SourceCounters;
+  readonly #bytes: ByteSource;
+  #columns: ReadonlyMap<string, number> | undefined;
+  #fieldCount = 0;
+
+  constructor(bytes: ByteSource, counters: SourceCounters = newCounters()) {
+    this.#bytes = bytes;
+    this.counters = counters;
+  }
+
+  async *batches(signal?: AbortSignal): AsyncGenerator<readonly FlowRecord[]> {
+    const stop = () => this.#bytes.stop();
+    signal?.addEventListener('abort', stop);
+    try {
+      for await (const rows of parseCsv(this.#bytes.chunks)) {
+        if (signal?.aborted === true) return;
+        const flows = rows.map((row) => this.#flow(row)).filter((flow) => flow !== undefined);
+        if (flows.length > 0) yield flows;
+      }
+    } catch (error) {
+      if (!(error instanceof TrafficError && error.code === 'traffic.csv-malformed')) throw error;
+      countName(this.counters.malformed, 'csv-broken-quotes');
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      stop();
+    }
+  }
+
+  #flow(row: readonly string[]): FlowRecord | undefined {
+    const columns = this.#columns;
+    if (columns === undefined) {
+      this.#readHeader(row);
+      return undefined;
+    }
+    const flow =
+      row.length === this.#fieldCount
+        ? flowFromCsv((column) => row[columns.get(column) ?? -1])
+        : 'csv-field-count';
+    if (typeof flow === 'string') {
+      countName(this.counters.malformed, flow);
+      return undefined;
+    }
+    this.counters.flows++;
+    for (const side of [flow.forward, flow.backward]) {
+      this.counters.packets += side.packets || 0;
+      this.counters.bytes += side.bytes || 0;
+    }
+    return flow;
+  }
+
+  #readHeader(row: readonly string[]): void {
+    const header = row.map(columnName);
+    const missing = FLOW_CSV_REQUIRED.find((column) => !header.includes(column));
+    if (missing !== undefined) {
+      throw new TrafficError('traffic.missing-column', `expected a flow CSV with the column ${missing}`);
+    }
+    this.#fieldCount = header.length;
+    this.#columns = new Map(
+      FLOW_CSV_COLUMNS.map((column: FlowCsvColumn) => [column, header.indexOf(column)] as const).filter(
+        ([, at]) => at >= 0,
+      ),
+    );
+  }
+}
+
+function columnName(cell: string): string {
+  return cell.trim().replaceAll('"', '').toLowerCase();
+}

@@ -1,0 +1,142 @@
+import type { ByteSource } from './byte-source.ts';
+import { countName, newCounters } from './counters.ts';
+import { TrafficError } from './errors.ts';
+import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
+import { textLines } from './text-lines.ts';
+import { ZEEK_FIELDS, ZEEK_REQUIRED, type ZeekEntry, type ZeekField, zeekFlow } from './zeek-flow.ts';
+
+/** More fields than any conn.log has. */
+const MAX_FIELDS = 1024;
+
+/** Whether a text that begins with `head` is a Zeek log with header lines. */
+export function isZeekTsv(head: string): boolean {
+  return /^\s*#(separator|fields)\b/.test(head);
+}
+
+/** Whether a text that begins with `head` is JSON objects, one a line. */
+export function isJsonLines(head: string): boolean {
+  return /^\s*\{/.test(head);
+}
+
+/**
+ * Flows of a Zeek conn.log, TSV with its header lines or JSON lines, in the order of the file. Fields are found by
+ * name, so their order and further ones do not matter. Lines that are no flow are counted: `zeek-field-count`,
+ * `zeek-no-header`, `zeek-invalid-json`, `zeek-invalid-time`, `-address`, `-port`, `-protocol`, `-duration`,
+ * `line-too-long`. A header or a first JSON line without a required field throws `traffic.missing-column`.
+ */
+export class ZeekSource implements FlowSource {
+  readonly kind = 'zeek';
+  readonly counters: SourceCounters;
+  readonly #bytes: ByteSource;
+  readonly #isJson: boolean;
+  #separator = '\t';
+  #unset = '-';
+  #empty = '(empty)';
+  #fieldCount = 0;
+  #columns: Partial<Record<ZeekField, number>> | undefined;
+  #isFirst = true;
+
+  constructor(bytes: ByteSource, isJson: boolean, counters: SourceCounters = newCounters()) {
+    this.#bytes = bytes;
+    this.#isJson = isJson;
+    this.counters = counters;
+  }
+
+  async *batches(signal?: AbortSignal): AsyncGenerator<readonly FlowRecord[]> {
+    const stop = () => this.#bytes.stop();
+    signal?.addEventListener('abort', stop);
+    try {
+      const onFault = (code: string) => countName(this.counters.malformed, code);
+      for await (const lines of textLines(this.#bytes.chunks, onFault)) {
+        if (signal?.aborted === true) return;
+        const flows = lines.map((line) => this.#flow(line)).filter((flow) => flow !== undefined);
+        if (flows.length > 0) yield flows;
+      }
+    } finally {
+      signal?.removeEventListener('abort', stop);
+      stop();
+    }
+  }
+
+  #flow(line: string): FlowRecord | undefined {
+    if (line.trim() === '') return undefined;
+    const entry = this.#isJson ? this.#jsonEntry(line) : this.#tsvEntry(line);
+    if (entry === undefined) return undefined;
+    const flow = typeof entry === 'string' ? entry : zeekFlow(entry);
+    if (typeof flow === 'string') {
+      countName(this.counters.malformed, flow);
+      return undefined;
+    }
+    this.counters.flows++;
+    for (const side of [flow.forward, flow.backward]) {
+      this.counters.packets += side.packets || 0;
+      this.counters.bytes += side.bytes || 0;
+    }
+    return flow;
+  }
+
+  /** The fields of a line, the code of a fault, or undefined for a header line. */
+  #tsvEntry(line: string): ZeekEntry | string | undefined {
+    if (/^\s*#/.test(line)) {
+      this.#readHeader(line.trimStart());
+      return undefined;
+    }
+    const columns = this.#columns;
+    if (columns === undefined) return 'zeek-no-header';
+    const cells = line.split(this.#separator, MAX_FIELDS + 1);
+    if (cells.length !== this.#fieldCount) return 'zeek-field-count';
+    return (field) => {
+      const cell = cells[columns[field] ?? -1];
+      return cell === this.#unset || cell === this.#empty ? undefined : cell;
+    };
+  }
+
+  #readHeader(line: string): void {
+    if (line.startsWith('#separator ')) {
+      const text = line.slice('#separator '.length);
+      this.#separator = text.replaceAll(/\\x([0-9a-f]{2})/gi, (_, hex) =>
+        String.fromCharCode(Number.parseInt(hex, 16)),
+      );
+      if (this.#separator === '') this.#separator = '\t';
+      return;
+    }
+    const [name, ...values] = line.split(this.#separator, MAX_FIELDS + 1);
+    if (name === '#unset_field') this.#unset = values[0] ?? '-';
+    else if (name === '#empty_field') this.#empty = values[0] ?? '(empty)';
+    else if (name === '#fields') {
+      this.#fieldCount = values.length;
+      this.#columns = Object.fromEntries(
+        ZEEK_FIELDS.map((field) => [field, values.indexOf(field)]).filter(([, at]) => at !== -1),
+      );
+      const missing = ZEEK_REQUIRED.find((field) => !values.includes(field));
+      if (missing !== undefined) throw missingField(missing);
+    }
+  }
+
+  #jsonEntry(line: string): ZeekEntry | string {
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch {
+      return 'zeek-invalid-json';
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'zeek-invalid-json';
+    const fields = new Map<string, unknown>(Object.entries(value));
+    if (this.#isFirst) {
+      const missing = ZEEK_REQUIRED.find((field) => !fields.has(field));
+      if (missing !== undefined) throw missingField(missing);
+      this.#isFirst = false;
+    }
+    return (field) => {
+      const cell = fields.get(field);
+      return typeof cell === 'string' || typeof cell === 'number' ? String(cell) : undefined;
+    };
+  }
+}
+
+function missingField(field: string): TrafficError {
+  return new TrafficError(
+    'traffic.missing-column',
+    `expected a Zeek conn.log, which has the field ${field}; this log does not`,
+  );
+}
