@@ -4,9 +4,7 @@ import type { Decision } from '../response/index.ts';
 import type { ConnectionState, SourceKind } from '../traffic/index.ts';
 import { AlertsError } from './errors.ts';
 import type { Technique } from './kinds.ts';
-
-export const SEVERITIES = ['informational', 'low', 'medium', 'high', 'critical'] as const;
-export type Severity = (typeof SEVERITIES)[number];
+import type { Severity } from './severity.ts';
 
 /** One side of a finding, which may be many hosts. */
 export interface Party {

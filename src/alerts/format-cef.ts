@@ -1,7 +1,8 @@
 import { isIPv6 } from 'node:net';
-import type { Detection, Severity } from './detection.ts';
+import type { Detection } from './detection.ts';
 import { escapeWire } from './escape.ts';
 import { PRODUCT, protocolName } from './product.ts';
+import type { Severity } from './severity.ts';
 
 /** CEF counts from 0 to 10. */
 const SEVERITY: Readonly<Record<Severity, number>> = {

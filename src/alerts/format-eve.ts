@@ -1,6 +1,7 @@
-import type { Detection, Severity } from './detection.ts';
+import type { Detection } from './detection.ts';
 import { escapeDeep } from './escape.ts';
 import { PRODUCT, protocolName } from './product.ts';
+import type { Severity } from './severity.ts';
 
 /** Suricata's priorities: 1 is the highest. */
 const PRIORITY: Readonly<Record<Severity, number>> = {

@@ -1,8 +1,9 @@
 import { isIP } from 'node:net';
-import type { Detection, FlowSample, Severity } from './detection.ts';
+import type { Detection, FlowSample } from './detection.ts';
 import { escapeDeep } from './escape.ts';
 import type { Technique } from './kinds.ts';
 import { PRODUCT, protocolName } from './product.ts';
+import type { Severity } from './severity.ts';
 
 /** The version of the schema the test checks against. */
 const OCSF_VERSION = '1.9.0-dev';

@@ -1,6 +1,5 @@
 import { type IpAddress, NetworkSet, parseAddress } from '../response/index.ts';
-import type { Severity } from './detection.ts';
-import { SEVERITIES } from './detection.ts';
+import { SEVERITIES, type Severity } from './severity.ts';
 
 /** A technique of MITRE ATT&CK (Enterprise, version 17). */
 export interface Technique {
