@@ -117,8 +117,9 @@ export class BoostedModel implements DetectionModel {
       margins.fill(bias, 0, size);
       addMargins(detector, 0, trees, values, columns, from, size, margins);
       for (let r = 0; r < size; r++) {
-        const p = calibrate(calibration, margins[r] as number);
-        out.probability[from + r] = p;
+        out.probability[from + r] = calibrate(calibration, margins[r] as number);
+        // Read back: the float32 that the caller will compare decides.
+        const p = out.probability[from + r] as number;
         out.kind[from + r] = p >= threshold ? this.#bestKind(values, from + r) : -1;
       }
     }

@@ -70,6 +70,21 @@ export function addMargins(
   }
 }
 
+/**
+ * Margins of a whole ensemble, bias included: Float64Array, one a row. The column count follows from the lengths.
+ */
+export function sumMargins(
+  ensemble: TreeEnsemble,
+  bias: number,
+  values: Float32Array,
+  rows: number,
+): Float64Array {
+  const margins = new Float64Array(rows).fill(bias);
+  const columns = rows === 0 ? 0 : values.length / rows;
+  addMargins(ensemble, 0, ensemble.roots.length, values, columns, 0, rows, margins);
+  return margins;
+}
+
 /** Whether `x` goes left at an inner node; the plain form of what `addMargins` has inlined. */
 export function goesLeft(ensemble: TreeEnsemble, node: number, x: number): boolean {
   const flag = ensemble.flags[node] as number;

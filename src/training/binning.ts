@@ -1,0 +1,162 @@
+/** Bin of a missing value, in every column. */
+export const MISSING_BIN = 0;
+
+/** How one column is cut into bins. Bin 0 holds what is missing; values begin at bin 1. */
+export interface ColumnBins {
+  /** Column of the table. */
+  readonly column: number;
+  /** Bins in all, 2 to 256. */
+  readonly bins: number;
+  /** Number: Float32Array, ascending; bin b holds values in (cuts[b-2], cuts[b-1]], the last is open. Else empty. */
+  readonly cuts: Float32Array;
+  /** Category: the category of bin b is categories[b-1]. Number: absent. */
+  readonly categories?: Uint16Array;
+}
+
+/** The columns that can split anything, cut into bins. What is fitted here comes from training rows alone. */
+export interface Binning {
+  readonly columns: readonly ColumnBins[];
+  /** Uint32Array, columns + 1: where each column's bins begin when all lie side by side. */
+  readonly offsets: Uint32Array;
+}
+
+/** Binned rows. */
+export interface BinnedRows {
+  readonly rows: number;
+  readonly binning: Binning;
+  /** Uint8Array, row-major rows x binning.columns. */
+  readonly bins: Uint8Array;
+}
+
+/**
+ * Fits the bins on these rows. A number with few distinct values gets one bin for each, cut half way between; one with
+ * many gets bins of about equal weight, a frequent value its own. A category gets a bin of its own; beyond the limit
+ * the rarest count as missing. Columns of one bin are left out. O(columns rows log rows).
+ */
+export function fitBinning(
+  values: Float32Array,
+  stride: number,
+  rows: Uint32Array,
+  categories: readonly number[],
+  maxBins: number,
+): Binning {
+  const columns: ColumnBins[] = [];
+  const present = new Float32Array(rows.length);
+  for (let column = 0; column < stride; column++) {
+    let count = 0;
+    for (const r of rows) {
+      const x = values[r * stride + column] as number;
+      if (!Number.isNaN(x)) present[count++] = x;
+    }
+    const size = categories[column] as number;
+    const fitted =
+      size === 0
+        ? cutNumber(present.subarray(0, count), maxBins - 1)
+        : listCategories(present.subarray(0, count), size, maxBins - 1);
+    const valueBins = fitted.categories?.length ?? fitted.cuts.length + 1;
+    // One bin of values splits only where it can be told from missing.
+    if (count === 0 || (valueBins === 1 && count === rows.length)) continue;
+    columns.push({ column, bins: valueBins + 1, ...fitted });
+  }
+  const offsets = new Uint32Array(columns.length + 1);
+  columns.forEach(({ bins }, f) => {
+    offsets[f + 1] = (offsets[f] as number) + bins;
+  });
+  return { columns, offsets };
+}
+
+/** Encodes rows of a table. A category never seen in training counts as missing. */
+export function encodeRows(
+  binning: Binning,
+  values: Float32Array,
+  stride: number,
+  rows: Uint32Array,
+): BinnedRows {
+  const width = binning.columns.length;
+  const bins = new Uint8Array(rows.length * width);
+  binning.columns.forEach(({ column, cuts, categories }, f) => {
+    const byCategory = new Uint8Array(256);
+    categories?.forEach((category, i) => {
+      byCategory[category] = i + 1;
+    });
+    for (let i = 0; i < rows.length; i++) {
+      const x = values[(rows[i] as number) * stride + column] as number;
+      let bin = MISSING_BIN;
+      if (categories !== undefined) {
+        if (x >= 0 && x < 256) bin = byCategory[Math.trunc(x)] as number;
+      } else if (!Number.isNaN(x)) {
+        // First cut that is not below x.
+        let low = 0;
+        let high = cuts.length;
+        while (low < high) {
+          const middle = (low + high) >>> 1;
+          if ((cuts[middle] as number) < x) low = middle + 1;
+          else high = middle;
+        }
+        bin = low + 1;
+      }
+      bins[i * width + f] = bin;
+    }
+  });
+  return { rows: rows.length, binning, bins };
+}
+
+/** Compact copy of some rows of binned rows. */
+export function selectBinnedRows(binned: BinnedRows, rows: ArrayLike<number>): BinnedRows {
+  const width = binned.binning.columns.length;
+  const bins = new Uint8Array(rows.length * width);
+  for (let i = 0; i < rows.length; i++) {
+    const from = (rows[i] as number) * width;
+    bins.set(binned.bins.subarray(from, from + width), i * width);
+  }
+  return { rows: rows.length, binning: binned.binning, bins };
+}
+
+type FittedColumn = Pick<ColumnBins, 'cuts' | 'categories'>;
+
+function cutNumber(values: Float32Array, maxBins: number): FittedColumn {
+  const sorted = values.sort();
+  const distinct: number[] = [];
+  const counts: number[] = [];
+  for (const x of sorted) {
+    if (distinct.length > 0 && distinct[distinct.length - 1] === x) counts[counts.length - 1]! += 1;
+    else {
+      distinct.push(x);
+      counts.push(1);
+    }
+  }
+  const cuts: number[] = [];
+  let left = sorted.length;
+  let inBin = 0;
+  for (let i = 0; i + 1 < distinct.length; i++) {
+    const target = left / (maxBins - cuts.length);
+    inBin += counts[i] as number;
+    // A frequent value does not share its bin with the rarer ones before it.
+    const isFull = inBin >= target || (counts[i + 1] as number) >= target;
+    if (distinct.length > maxBins && (!isFull || cuts.length + 1 >= maxBins)) continue;
+    cuts.push(cutBetween(distinct[i] as number, distinct[i + 1] as number));
+    left -= inBin;
+    inBin = 0;
+  }
+  return { cuts: Float32Array.from(cuts) };
+}
+
+/** A float32 c with a <= c < b, half way where float32 has room. */
+function cutBetween(a: number, b: number): number {
+  const c = Math.fround(a / 2 + b / 2);
+  return c >= a && c < b ? c : a;
+}
+
+function listCategories(values: Float32Array, size: number, maxBins: number): FittedColumn {
+  const counts = new Uint32Array(size);
+  for (const x of values) {
+    if (x >= 0 && x < size) counts[Math.trunc(x)]! += 1;
+  }
+  const seen = [...counts.keys()].filter((category) => (counts[category] as number) > 0);
+  if (seen.length > maxBins) {
+    seen.sort((a, b) => (counts[b] as number) - (counts[a] as number) || a - b);
+    seen.length = maxBins;
+    seen.sort((a, b) => a - b);
+  }
+  return { cuts: new Float32Array(0), categories: Uint16Array.from(seen) };
+}

@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { TrainingError } from './errors.ts';
+
+const share = z.number().min(0).max(0.5);
+
+/**
+ * The configuration of a training run. Every leaf has a default, unknown keys are refused. The defaults for the trees
+ * are those that won on folds of NSL-KDD's training file with whole attack types held out.
+ */
+export const trainingConfigSchema = z.strictObject({
+  /** Trees at most; early stopping usually needs fewer. */
+  rounds: z.int().min(1).max(5000).default(200),
+  /** Leaves of one tree at most. */
+  maxLeaves: z.int().min(2).max(1024).default(31),
+  /** Shrinks every leaf. */
+  learningRate: z.number().positive().max(1).default(0.1),
+  /** Rows in a leaf at least. */
+  minRowsPerLeaf: z.int().min(1).default(20),
+  /** L2 penalty on leaf values, in units of hessian. */
+  l2: z.number().min(0).default(1),
+  /** Sum of hessians in a leaf at least. */
+  minHessian: z.number().min(0).default(1e-3),
+  /** A split must lower the loss by more than this. */
+  minGain: z.number().min(0).default(0),
+  /** Bins of a column at most, the one for missing values included. */
+  maxBins: z.int().min(4).max(256).default(256),
+  /** Added to a category's hessian when categories are sorted by gradient statistic. */
+  categoricalSmoothing: z.number().min(0).default(10),
+  /** L2 penalty in place of `l2` for categorical splits. */
+  categoricalL2: z.number().min(0).default(10),
+  /** Levels of a quantized gradient on either side of 0. Few suffice: rounding is unbiased. */
+  gradientLevels: z.int().min(2).max(127).default(64),
+  /** Share of the rows drawn for each tree. */
+  rowFraction: z.number().positive().max(1).default(1),
+  /** Share of the columns drawn for each tree. */
+  featureFraction: z.number().positive().max(1).default(1),
+  /** Rows an attack type contributes at most, drawn by seed; 0 means all. */
+  maxRowsPerAttackType: z.int().min(0).default(0),
+  /** Whether equal rows with equal labels count once; else copies of a training row would sit in the held-out parts. */
+  duplicates: z.enum(['drop', 'keep']).default('drop'),
+  /** How rows are held out: by stratified draw, by the table's times (latest held out), or by its order of rows. */
+  split: z.enum(['stratified', 'time', 'order']).default('stratified'),
+  /** Share of the rows that early stopping watches. */
+  validationFraction: share.default(0.1),
+  /** Share of the rows for calibration, threshold and the held-out metrics; neither trees nor stopping see them. */
+  calibrationFraction: share.default(0.1),
+  /** Rounds without a lower validation loss before training stops; 0 trains all rounds. */
+  patience: z.int().min(0).default(20),
+  /** `fixed`: the value itself. `fpr`: the lowest threshold whose false positive rate on held-out rows is at most target. */
+  thresholdPolicy: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('fixed'), value: z.number().min(0).max(1) }),
+      z.strictObject({ kind: z.literal('fpr'), target: z.number().min(0).max(1) }),
+    ])
+    .default({ kind: 'fixed', value: 0.5 }),
+  /** Whether small ensembles are trained that name the kind of an attack. */
+  kinds: z.boolean().default(false),
+  /** Trees for each kind. */
+  kindRounds: z.int().min(1).max(1000).default(30),
+  /** Leaves of a kind's tree. */
+  kindMaxLeaves: z.int().min(2).max(256).default(15),
+  /** A kind with fewer training rows is not named. */
+  minKindRows: z.int().min(2).default(20),
+});
+
+export type TrainingConfig = z.output<typeof trainingConfigSchema>;
+export type ThresholdPolicy = TrainingConfig['thresholdPolicy'];
+
+/** Fills the defaults in. Throws training.config-invalid, naming the first wrong key. */
+export function resolveTrainingConfig(config: Partial<TrainingConfig> = {}): TrainingConfig {
+  const parsed = trainingConfigSchema.safeParse(config);
+  if (parsed.success) return parsed.data;
+  throw new TrainingError('training.config-invalid', z.prettifyError(parsed.error).replaceAll('\n', '; '));
+}

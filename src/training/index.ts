@@ -1,0 +1,25 @@
+export type { RoundProgress } from './boosting.ts';
+export {
+  resolveTrainingConfig,
+  type ThresholdPolicy,
+  type TrainingConfig,
+  trainingConfigSchema,
+} from './config.ts';
+export {
+  type DataSplit,
+  distinctRows,
+  limitAttackTypes,
+  type SplitShares,
+  splitByTime,
+  splitStratified,
+} from './data-split.ts';
+export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors.ts';
+export { type Evaluation, evaluateModel } from './evaluate.ts';
+export { type LabelledTable, selectRows } from './labelled-table.ts';
+export {
+  TRAINER,
+  type TrainingProvenance,
+  type TrainingResult,
+  type TrainModelInput,
+  trainModel,
+} from './train-model.ts';

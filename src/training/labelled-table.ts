@@ -1,0 +1,85 @@
+import type { Digest } from '../base/index.ts';
+import type { LoadedSchema } from '../features/index.ts';
+import { TrainingError } from './errors.ts';
+
+/** Labelled rows; what `readTable` gives is one. Arrays are owned by the caller and not changed. */
+export interface LabelledTable {
+  readonly rows: number;
+  readonly columns: number;
+  /** Float32Array, row-major rows x columns; missing is NaN, a category its index. */
+  readonly values: Float32Array;
+  /** 1 attack, 0 benign. */
+  readonly labels: Uint8Array;
+  /** Index into `typeNames`, one a row. */
+  readonly typeIndex: Uint16Array;
+  readonly typeNames: readonly string[];
+  /** Time of each row, any unit; needed to split by time. */
+  readonly times?: Float64Array;
+  /** Weight of each row, 0 to 1024; 1 where absent. */
+  readonly weights?: Float32Array;
+  /** Of the data the rows came from; computed from the rows where absent. */
+  readonly digest?: Digest;
+}
+
+/** Highest row weight; gradients are 32-bit fixed-point numbers. */
+export const MAX_WEIGHT = 1024;
+
+/** Refuses a table whose parts do not fit each other. Throws training.table-invalid. */
+export function checkTable(table: LabelledTable): void {
+  const { rows, columns, values, labels, typeIndex, typeNames, times, weights } = table;
+  const lengths = [
+    ['values', values.length, rows * columns],
+    ['labels', labels.length, rows],
+    ['typeIndex', typeIndex.length, rows],
+    ['times', times?.length ?? rows, rows],
+    ['weights', weights?.length ?? rows, rows],
+  ] as const;
+  for (const [name, length, expected] of lengths) {
+    if (length !== expected) throw invalid(`${name} has ${length} entries, expected ${expected}`);
+  }
+  for (let r = 0; r < rows; r++) {
+    if ((labels[r] as number) > 1) throw invalid(`row ${r} has the label ${labels[r]}`);
+    if ((typeIndex[r] as number) >= typeNames.length) throw invalid(`row ${r} has the type ${typeIndex[r]}`);
+    const weight = weights === undefined ? 1 : (weights[r] as number);
+    if (!(weight >= 0 && weight <= MAX_WEIGHT)) throw invalid(`row ${r} has the weight ${weight}`);
+  }
+}
+
+/** Number of categories of each column, 0 for a number; 256 at most, what lies beyond counts as missing. */
+export function categoryCounts({ schema }: LoadedSchema): number[] {
+  return schema.columns.map((column) => Math.min(256, column.categories?.length ?? 0));
+}
+
+/** The table with only these rows, in this order. Weights, times and digest follow. */
+export function selectRows(table: LabelledTable, rows: ArrayLike<number>): LabelledTable {
+  const { columns } = table;
+  const n = rows.length;
+  const values = new Float32Array(n * columns);
+  const labels = new Uint8Array(n);
+  const typeIndex = new Uint16Array(n);
+  const times = table.times && new Float64Array(n);
+  const weights = table.weights && new Float32Array(n);
+  for (let i = 0; i < n; i++) {
+    const r = rows[i] as number;
+    values.set(table.values.subarray(r * columns, (r + 1) * columns), i * columns);
+    labels[i] = table.labels[r] as number;
+    typeIndex[i] = table.typeIndex[r] as number;
+    if (times !== undefined) times[i] = table.times?.[r] as number;
+    if (weights !== undefined) weights[i] = table.weights?.[r] as number;
+  }
+  return {
+    rows: n,
+    columns,
+    values,
+    labels,
+    typeIndex,
+    typeNames: table.typeNames,
+    ...(times && { times }),
+    ...(weights && { weights }),
+    ...(table.digest && { digest: table.digest }),
+  };
+}
+
+function invalid(message: string): TrainingError {
+  return new TrainingError('training.table-invalid', message);
+}

@@ -1,0 +1,193 @@
+import type { Digest } from '../base/index.ts';
+import { canonicalJson, sha256 } from '../crypto/index.ts';
+import type { LoadedSchema } from '../features/index.ts';
+import {
+  type BinaryMetrics,
+  BoostedModel,
+  binaryMetrics,
+  type Calibration,
+  calibrate,
+  encodeModel,
+  fitPlatt,
+  fitStatistics,
+  sumMargins,
+} from '../models/index.ts';
+import { encodeRows, fitBinning } from './binning.ts';
+import { boost, type RoundProgress } from './boosting.ts';
+import { resolveTrainingConfig, type TrainingConfig } from './config.ts';
+import {
+  type DataSplit,
+  distinctRows,
+  limitAttackTypes,
+  splitByTime,
+  splitStratified,
+} from './data-split.ts';
+import { TrainingError } from './errors.ts';
+import { flattenTrees } from './flatten-trees.ts';
+import { trainKinds } from './kind-stage.ts';
+import { categoryCounts, checkTable, type LabelledTable, selectRows } from './labelled-table.ts';
+import { chooseThreshold } from './threshold.ts';
+
+/** Name and version of this trainer, for the provenance of what it trains. */
+export const TRAINER = 'ai-guardian histogram boosting 1';
+
+export interface TrainModelInput {
+  readonly table: LabelledTable;
+  readonly schema: LoadedSchema;
+  readonly sourceKinds: readonly string[];
+  /** Missing keys take their defaults. */
+  readonly config?: Partial<TrainingConfig>;
+  readonly seed: number;
+  readonly onProgress?: (progress: RoundProgress) => void;
+  /** Rows per block of histogram sums; the model does not depend on it. */
+  readonly blockRows?: number;
+}
+
+/** Where a model came from; goes into its manifest. */
+export interface TrainingProvenance {
+  readonly dataDigest: Digest;
+  readonly schemaId: Digest;
+  readonly sourceKinds: readonly string[];
+  readonly configuration: TrainingConfig;
+  readonly seed: number;
+  readonly trainer: string;
+}
+
+export interface TrainingResult {
+  /** The model file. */
+  readonly modelBytes: Uint8Array;
+  /** Of the model file. */
+  readonly digest: Digest;
+  readonly model: BoostedModel;
+  readonly config: TrainingConfig;
+  /** Trees of the detector. */
+  readonly rounds: number;
+  /** Mean validation loss after each round. */
+  readonly validationLoss: readonly number[];
+  /** On the calibration part, which the trees have not seen (the calibration and a chosen threshold have). */
+  readonly validation: BinaryMetrics;
+  readonly threshold: number;
+  readonly calibration: Calibration;
+  readonly rows: {
+    readonly given: number;
+    readonly train: number;
+    readonly validation: number;
+    readonly calibration: number;
+  };
+  /** CPU seconds of this process while training, all threads. */
+  readonly trainCpuSeconds: number;
+  readonly provenance: TrainingProvenance;
+}
+
+/**
+ * Trains a detector: holds rows out, bins, boosts with early stopping, calibrates and chooses the threshold on rows
+ * that the trees have not seen, names kinds if asked to, and writes the model file. Same table, schema, configuration
+ * and seed give the same bytes. Throws training.config-invalid, training.table-invalid, training.too-few-rows.
+ */
+export async function trainModel(input: TrainModelInput): Promise<TrainingResult> {
+  const cpu = process.cpuUsage();
+  const { table, schema, sourceKinds, seed } = input;
+  const config = resolveTrainingConfig(input.config);
+  const categories = categoryCounts(schema);
+  if (table.columns !== categories.length) {
+    throw new TrainingError(
+      'training.table-invalid',
+      `the table has ${table.columns} columns, the schema ${categories.length}`,
+    );
+  }
+  checkTable(table);
+  const split = holdOut(table, config, seed);
+  const parts = {
+    train: selectRows(table, split.train),
+    validation: selectRows(table, split.validation),
+    calibration: selectRows(table, split.calibration),
+  };
+  for (const label of [0, 1]) {
+    if (!parts.train.labels.includes(label)) {
+      throw new TrainingError('training.too-few-rows', `no training row has the label ${label}`);
+    }
+  }
+
+  const binning = fitBinning(table.values, table.columns, split.train, categories, config.maxBins);
+  const bin = (rows: Uint32Array) => encodeRows(binning, table.values, table.columns, rows);
+  const binned = bin(split.train);
+  const boosted = await boost(
+    { binned, labels: parts.train.labels, weights: parts.train.weights },
+    {
+      config,
+      seed,
+      validation: { binned: bin(split.validation), labels: parts.validation.labels },
+      onProgress: input.onProgress,
+      blockRows: input.blockRows,
+    },
+  );
+  const named = config.kinds ? await trainKinds({ ...parts.train, binned }, config, seed) : undefined;
+  const detector = flattenTrees(boosted.trees, boosted.binning);
+  const held = parts.calibration;
+  const margins = sumMargins(detector, boosted.bias, held.values, held.rows);
+  const calibration = fitPlatt(margins, held.labels);
+  const heldProbability = Float32Array.from(margins, (margin) => calibrate(calibration, margin));
+  const threshold = chooseThreshold(config.thresholdPolicy, heldProbability, held.labels);
+  const model = new BoostedModel({
+    schemaId: schema.id,
+    sourceKinds,
+    columns: schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number })),
+    kinds: named?.kinds ?? [],
+    threshold,
+    bias: boosted.bias,
+    detector,
+    calibration,
+    ...(named && { kindStage: named.stage }),
+    statistics: fitStatistics(parts.train.values, parts.train.rows, categories, margins),
+  });
+  const modelBytes = encodeModel(model);
+  const used = process.cpuUsage(cpu);
+  return {
+    modelBytes,
+    digest: sha256(modelBytes),
+    model,
+    config,
+    rounds: boosted.trees.length,
+    validationLoss: boosted.validationLoss,
+    validation: binaryMetrics(heldProbability, held.labels, threshold),
+    threshold,
+    calibration,
+    rows: {
+      given: table.rows,
+      train: split.train.length,
+      validation: split.validation.length,
+      calibration: split.calibration.length,
+    },
+    trainCpuSeconds: (used.user + used.system) / 1e6,
+    provenance: {
+      dataDigest: table.digest ?? digestRows(table),
+      schemaId: schema.id,
+      sourceKinds,
+      configuration: config,
+      seed,
+      trainer: TRAINER,
+    },
+  };
+}
+
+/** The rows that take part, and which of them are held out. */
+function holdOut(table: LabelledTable, config: TrainingConfig, seed: number): DataSplit {
+  let rows = config.duplicates === 'drop' ? distinctRows(table) : Uint32Array.from(table.labels.keys());
+  if (config.maxRowsPerAttackType > 0) {
+    rows = limitAttackTypes(table, rows, config.maxRowsPerAttackType, seed);
+  }
+  const shares = { validation: config.validationFraction, calibration: config.calibrationFraction };
+  if (config.split === 'stratified') return splitStratified(table, rows, shares, seed);
+  if (config.split === 'time' && table.times === undefined) {
+    throw new TrainingError('training.table-invalid', 'expected times to split by, the table has none');
+  }
+  return splitByTime(rows, shares, config.split === 'time' ? table.times : undefined);
+}
+
+/** Names rows that came from no file: sha-256 over the digests of values, labels, types and type names. */
+function digestRows(table: LabelledTable): Digest {
+  const arrays = [table.values, table.labels, table.typeIndex].map((array) =>
+    sha256(new Uint8Array(array.buffer, array.byteOffset, array.byteLength)),
+  );
+  return sha256(canonicalJson([table.columns, ...arrays, table.typeNames]));
+}
