@@ -1,0 +1,18 @@
+export type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
+export { type AuditedAction, audited, recoverIntents } from './audited.ts';
+export { AuditedKeyStore, type AuditedKeyStoreOptions, auditedKeyStore } from './audited-key-store.ts';
+export { type SignedCheckpoint, verifyCheckpoint } from './checkpoint.ts';
+export { type Denial, DenialCollapser, type DenialCollapserOptions } from './denial-collapser.ts';
+export {
+  type AuditEntry,
+  type AuditInput,
+  type AuditKind,
+  type AuditResult,
+  MAX_ENTRY_BYTES,
+} from './entry.ts';
+export { AUDIT_ERRORS, AuditError, type AuditErrorCode } from './errors.ts';
+export { verifyConsistency, verifyInclusion } from './merkle.ts';
+export { type CheckpointPolicy, DEFAULT_CHECKPOINT_POLICY } from './merkle-audit-log.ts';
+export { type OpenAuditLogOptions, openAuditLog } from './open-audit-log.ts';
+export { type ProvenEntry, verifyProof, verifyProofFile, writeProofFile } from './proof-file.ts';
+export { type VerifiedAuditLog, type VerifyAuditLogOptions, verifyAuditLog } from './verify-audit-log.ts';

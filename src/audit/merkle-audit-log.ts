@@ -1,0 +1,312 @@
+import { join } from 'node:path';
+import {
+  type Clock,
+  faultPoint,
+  type GuardianError,
+  type Milliseconds,
+  writeFileAtomic,
+} from '../base/index.ts';
+import type { KeyStore } from '../crypto/index.ts';
+import type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
+import { type SignedCheckpoint, signCheckpoint } from './checkpoint.ts';
+import { type AuditEntry, type AuditInput, decodeEntry, encodeEntry } from './entry.ts';
+import { AuditError } from './errors.ts';
+import type { LogFiles } from './log-files.ts';
+import { type CompactRange, leafHash, treeRoot } from './merkle.ts';
+import { proveConsistency, proveInclusion } from './prove.ts';
+import type { TileHash } from './scan-log.ts';
+import { framedEntries, frameEntry, readIfThere, storedHash, TILE_WIDTH, tilePath } from './tile-files.ts';
+
+/** When a checkpoint is signed by itself, besides at close and on demand. */
+export interface CheckpointPolicy {
+  /** After this many entries. */
+  readonly entries: number;
+  /** This long after an append. */
+  readonly delayMs: Milliseconds;
+}
+
+export const DEFAULT_CHECKPOINT_POLICY: CheckpointPolicy = { entries: 256, delayMs: 1000 };
+
+/** Everything a writer goes on from; made by `openAuditLog` out of a verified scan. */
+export interface LogState {
+  readonly folder: string;
+  readonly keys: KeyStore;
+  readonly clock: Clock;
+  readonly policy: CheckpointPolicy;
+  readonly files: LogFiles;
+  readonly checkpoint: SignedCheckpoint;
+  readonly range: CompactRange;
+  readonly levels: Buffer[][];
+  readonly openIntents: Map<number, AuditEntry>;
+  readonly onClose: () => void;
+}
+
+interface Waiting {
+  readonly entry: AuditEntry;
+  readonly bytes: Buffer;
+  readonly resolve: (index: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The log in C2SP tlog-tiles files. */
+export class MerkleAuditLog implements AuditLog {
+  readonly #state: LogState;
+  readonly #queue: Waiting[] = [];
+  /** Intents whose outcome waits in the queue. */
+  readonly #closing = new Set<number>();
+  #checkpoint: SignedCheckpoint;
+  #signedBy: string | undefined;
+  /** The end of the line of what touches the files: one after the other. */
+  #line: Promise<unknown> = Promise.resolve();
+  #isDraining = false;
+  #broken: AuditError | undefined;
+  #closed = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(state: LogState) {
+    this.#state = state;
+    this.#checkpoint = state.checkpoint;
+  }
+
+  get origin(): string {
+    return this.#checkpoint.origin;
+  }
+
+  get size(): number {
+    return this.#state.range.size;
+  }
+
+  async append(input: AuditInput): Promise<number> {
+    this.#refuseIfEnded();
+    const entry = this.#complete(input);
+    const bytes = encodeEntry(entry);
+    this.#expectOpenIntent(entry);
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ entry, bytes, resolve, reject });
+      if (this.#isDraining) return;
+      this.#isDraining = true;
+      void this.#inLine(() => this.#drain());
+    });
+  }
+
+  async entry(index: number): Promise<AuditEntry> {
+    if (!Number.isSafeInteger(index) || index < 0 || index >= this.size) {
+      throw new AuditError('audit.entry-missing', `expected an index below ${this.size}, got ${index}`);
+    }
+    for await (const { entry } of this.entries(index, index + 1)) return entry;
+    throw new AuditError('audit.truncated', `entry ${index} is gone from its bundle`);
+  }
+
+  async *entries(from = 0, to = this.size): AsyncGenerator<IndexedEntry> {
+    const { folder } = this.#state;
+    const end = Math.min(to, this.size);
+    for (let index = from; index < end; ) {
+      const bundle = Math.floor(index / TILE_WIDTH);
+      const tile = await readIfThere(join(folder, tilePath(0, bundle)));
+      const bytes = (await readIfThere(join(folder, tilePath('entries', bundle)))) ?? Buffer.alloc(0);
+      let at = bundle * TILE_WIDTH;
+      for (const framed of framedEntries(bytes)) {
+        if (at >= from && at < end) {
+          if (!storedHash(tile, at % TILE_WIDTH)?.equals(leafHash(framed))) {
+            throw new AuditError('audit.entry-changed', `entry ${at} and its stored hash differ`);
+          }
+          yield { index: at, entry: decodeEntry(framed) };
+        }
+        at++;
+      }
+      if (at < Math.min(end, (bundle + 1) * TILE_WIDTH)) {
+        throw new AuditError('audit.truncated', `entry ${at} is gone from its bundle`);
+      }
+      index = (bundle + 1) * TILE_WIDTH;
+    }
+  }
+
+  async openIntents(): Promise<readonly IndexedEntry[]> {
+    return [...this.#state.openIntents].map(([index, entry]) => ({ index, entry }));
+  }
+
+  async checkpoint(): Promise<SignedCheckpoint> {
+    this.#refuseIfEnded();
+    return this.#inLine(() => this.#sign());
+  }
+
+  async inclusionProof(index: number): Promise<InclusionProof> {
+    const checkpoint = index < this.#checkpoint.size ? this.#checkpoint : await this.checkpoint();
+    return proveInclusion(this.#state.folder, index, checkpoint);
+  }
+
+  async consistencyProof(from: number, to: number): Promise<ConsistencyProof> {
+    if (to > this.size) {
+      throw new AuditError('audit.entry-missing', `expected a size of at most ${this.size}, got ${to}`);
+    }
+    return proveConsistency(this.#state.folder, from, to);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    try {
+      await this.#inLine(async () => {
+        if (this.#broken === undefined) await this.#sign();
+      });
+    } finally {
+      await this.#state.files.close();
+      this.#state.onClose();
+    }
+  }
+
+  #refuseIfEnded(): void {
+    if (this.#broken !== undefined) throw this.#broken;
+    if (this.#closed) throw new AuditError('audit.closed', 'expected an open audit log, got a closed one');
+  }
+
+  #complete(input: AuditInput): AuditEntry {
+    const { kind, action, principal, subject, detail, intent, result, reason } = input;
+    return {
+      v: 1,
+      kind,
+      time: new Date(this.#state.clock.now()).toISOString(),
+      action,
+      principal,
+      subject,
+      detail,
+      ...(intent === undefined ? {} : { intent }),
+      ...(result === undefined ? {} : { result }),
+      ...(reason === undefined ? {} : { reason }),
+    };
+  }
+
+  #expectOpenIntent({ intent }: AuditEntry): void {
+    if (intent === undefined) return;
+    if (!this.#state.openIntents.has(intent) || this.#closing.has(intent)) {
+      throw new AuditError(
+        'audit.entry-invalid',
+        `expected the outcome of an open intent, got one of entry ${intent}`,
+      );
+    }
+    this.#closing.add(intent);
+  }
+
+  #inLine<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#line.then(work);
+    this.#line = done.catch(() => {});
+    return done;
+  }
+
+  /** Writes what waits, a bundle's room at a time: one sync for all that came while the one before ran. */
+  async #drain(): Promise<void> {
+    for (;;) {
+      const room = TILE_WIDTH - (this.size % TILE_WIDTH);
+      const batch = this.#queue.splice(0, room);
+      if (batch.length === 0) break;
+      try {
+        await this.#write(batch);
+      } catch (error) {
+        for (const { entry, reject } of batch) {
+          if (entry.intent !== undefined) this.#closing.delete(entry.intent);
+          reject(error);
+        }
+      }
+      const isDue = this.size - this.#checkpoint.size >= this.#state.policy.entries;
+      if (isDue && this.#broken === undefined) await this.#signInBackground();
+    }
+    // Nothing awaits between the empty queue and this line, so no append can be left behind.
+    this.#isDraining = false;
+    if (this.#broken === undefined && this.size > this.#checkpoint.size) this.#armTimer();
+  }
+
+  async #write(batch: readonly Waiting[]): Promise<void> {
+    if (this.#broken !== undefined) throw this.#broken;
+    const { files, range, levels, openIntents } = this.#state;
+    const first = range.size;
+    try {
+      await files.appendEntries(
+        Math.floor(first / TILE_WIDTH),
+        Buffer.concat(batch.map(({ bytes }) => frameEntry(bytes))),
+      );
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
+    const hashes: TileHash[] = [];
+    for (const [i, { entry, bytes }] of batch.entries()) {
+      const leaf = leafHash(bytes);
+      range.append(leaf);
+      pushHash(levels, { level: 0, index: first + i, hash: leaf }, hashes);
+      if (entry.kind === 'intent') openIntents.set(first + i, entry);
+      if (entry.intent !== undefined) {
+        openIntents.delete(entry.intent);
+        this.#closing.delete(entry.intent);
+      }
+    }
+    try {
+      await files.writeHashes(hashes.sort((a, b) => a.level - b.level));
+    } catch (cause) {
+      // The entries are durable and will be found; but their hashes are not all there, so nothing may follow.
+      this.#failed(cause);
+    }
+    for (const [i, { resolve }] of batch.entries()) resolve(first + i);
+  }
+
+  /** Only a write that was taken back leaves the log usable. */
+  #failed(cause: unknown): GuardianError {
+    if (cause instanceof AuditError && !cause.fatal) return cause;
+    this.#broken =
+      cause instanceof AuditError
+        ? cause
+        : new AuditError('audit.broken', 'the audit log failed half way', { cause, fatal: true });
+    return this.#broken;
+  }
+
+  async #sign(): Promise<SignedCheckpoint> {
+    const { folder, files, keys, range } = this.#state;
+    const key = await keys.active('log-signing');
+    const isSameKey = this.#signedBy === undefined || this.#signedBy === key.id;
+    if (this.#checkpoint.size === range.size && isSameKey) {
+      this.#signedBy = key.id;
+      return this.#checkpoint;
+    }
+    try {
+      await files.syncTiles();
+    } catch (cause) {
+      // A second sync could succeed without the data that the first one lost.
+      throw this.#failed(cause);
+    }
+    const head = { origin: this.origin, size: range.size, root: range.root() };
+    const checkpoint = await signCheckpoint(keys, head);
+    faultPoint('audit.checkpoint.before-write');
+    await writeFileAtomic(join(folder, 'checkpoint'), checkpoint.text);
+    faultPoint('audit.checkpoint.after-write');
+    this.#checkpoint = checkpoint;
+    this.#signedBy = key.id;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    return checkpoint;
+  }
+
+  /** What is durable stays so without a checkpoint; a key store that is away is asked again with the next entries. */
+  async #signInBackground(): Promise<void> {
+    await this.#sign().catch(() => this.#armTimer());
+  }
+
+  #armTimer(): void {
+    if (this.#closed || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (!this.#closed && this.#broken === undefined) void this.#inLine(() => this.#signInBackground());
+    }, this.#state.policy.delayMs);
+    this.#timer.unref();
+  }
+}
+
+/** Adds a hash to the unfinished tile of its level, and a full tile's root to the level above; lists what to store. */
+export function pushHash(levels: Buffer[][], added: TileHash, out: TileHash[]): void {
+  out.push(added);
+  levels[added.level] ??= [];
+  const tile = levels[added.level]!;
+  tile.push(added.hash);
+  if (tile.length < TILE_WIDTH) return;
+  levels[added.level] = [];
+  const index = Math.floor(added.index / TILE_WIDTH);
+  pushHash(levels, { level: added.level + 1, index, hash: treeRoot(tile) }, out);
+}

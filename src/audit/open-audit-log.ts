@@ -1,0 +1,144 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { type Clock, faultPoint, writeFileAtomic } from '../base/index.ts';
+import type { KeyStore } from '../crypto/index.ts';
+import type { AuditLog } from './audit-log.ts';
+import { type SignedCheckpoint, signCheckpoint, verifyCheckpoint } from './checkpoint.ts';
+import { type AuditEntry, decodeEntry } from './entry.ts';
+import { AuditError } from './errors.ts';
+import { LogFiles } from './log-files.ts';
+import { CompactRange } from './merkle.ts';
+import { type CheckpointPolicy, DEFAULT_CHECKPOINT_POLICY, MerkleAuditLog } from './merkle-audit-log.ts';
+import { type ScannedLog, scanLog } from './scan-log.ts';
+import { readIfThere, TILE_WIDTH } from './tile-files.ts';
+
+export interface OpenAuditLogOptions {
+  readonly folder: string;
+  readonly keys: KeyStore;
+  /** The log's name in its checkpoints. A new log without one takes a random one; an old one must have it. */
+  readonly origin?: string;
+  readonly clock: Clock;
+  readonly policy?: CheckpointPolicy;
+}
+
+/** One writer in this process; that there is one process is the state's lock. */
+const openFolders = new Set<string>();
+
+/**
+ * Opens a log, or makes a new one in an empty folder. Everything stored is recomputed first (about 5 us an entry).
+ *
+ * After a crash the torn end of the last write is cut off, never below the last checkpoint; whole entries after it are
+ * kept, stored hashes that are missing are written again, and an `audit.recover` entry says what was found. What does
+ * not fit is refused with a security error and left as it is: `audit.entry-changed`, `audit.truncated`,
+ * `audit.tile-mismatch`, `audit.root-mismatch`, `audit.checkpoint-missing`, `audit.checkpoint-forged`.
+ * Throws `audit.in-use` where this process has the log open.
+ */
+export async function openAuditLog(options: OpenAuditLogOptions): Promise<AuditLog> {
+  const folder = resolve(options.folder);
+  if (openFolders.has(folder))
+    throw new AuditError('audit.in-use', `the audit log in ${folder} is open already`);
+  openFolders.add(folder);
+  const files = new LogFiles(folder);
+  try {
+    return await openIn(folder, files, options);
+  } catch (error) {
+    openFolders.delete(folder);
+    await files.close();
+    throw error;
+  }
+}
+
+async function openIn(folder: string, files: LogFiles, options: OpenAuditLogOptions): Promise<AuditLog> {
+  const { keys, clock } = options;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const checkpoint = (await readCheckpoint(folder, options)) ?? (await createLog(folder, options));
+  const openIntents = new Map<number, AuditEntry>();
+  const scanned = await scanLog({
+    folder,
+    checkpoint,
+    onEntry: (index, bytes) => trackIntents(openIntents, index, bytes),
+  });
+  await repair(files, scanned);
+  const log = new MerkleAuditLog({
+    folder,
+    keys,
+    clock,
+    policy: options.policy ?? DEFAULT_CHECKPOINT_POLICY,
+    files,
+    checkpoint,
+    range: scanned.range,
+    levels: scanned.levels,
+    openIntents,
+    onClose: () => openFolders.delete(folder),
+  });
+  if (scanned.size > checkpoint.size || scanned.tornBytes > 0) await recordRecovery(log, scanned, checkpoint);
+  return log;
+}
+
+async function readCheckpoint(
+  folder: string,
+  { keys, origin }: OpenAuditLogOptions,
+): Promise<SignedCheckpoint | undefined> {
+  const text = await readIfThere(join(folder, 'checkpoint'));
+  if (text === undefined) return undefined;
+  const trusted: string[] = [];
+  for (const { purpose, state, publicKeyPem } of await keys.list()) {
+    if (purpose === 'log-signing' && state !== 'revoked' && publicKeyPem !== undefined)
+      trusted.push(publicKeyPem);
+  }
+  const checkpoint = verifyCheckpoint(text.toString('utf8'), trusted);
+  if (origin !== undefined && checkpoint.origin !== origin) {
+    const message = `expected the checkpoint of ${origin}, got that of ${checkpoint.origin}`;
+    throw new AuditError('audit.checkpoint-forged', message);
+  }
+  return checkpoint;
+}
+
+/** The checkpoint of the empty log comes before anything else, so that entries without one are a sign of tampering. */
+async function createLog(folder: string, { keys, origin }: OpenAuditLogOptions): Promise<SignedCheckpoint> {
+  if ((await readdir(folder)).includes('tile')) {
+    throw new AuditError(
+      'audit.checkpoint-missing',
+      `expected a checkpoint in ${folder}, found entries without one`,
+    );
+  }
+  const name = origin ?? `ai-guardian/${randomBytes(8).toString('hex')}`;
+  const head = { origin: name, size: 0, root: new CompactRange().root() };
+  const checkpoint = await signCheckpoint(keys, head);
+  faultPoint('audit.create.before-write');
+  await writeFileAtomic(join(folder, 'checkpoint'), checkpoint.text);
+  faultPoint('audit.create.after-write');
+  return checkpoint;
+}
+
+async function repair(files: LogFiles, scanned: ScannedLog): Promise<void> {
+  const { size, bundleBytes, tornBytes, missing } = scanned;
+  if (bundleBytes > 0 || tornBytes > 0) await files.resumeBundle(Math.floor(size / TILE_WIDTH), bundleBytes);
+  await files.writeHashes([...missing].sort((a, b) => a.level - b.level || a.index - b.index));
+}
+
+async function recordRecovery(
+  log: AuditLog,
+  scanned: ScannedLog,
+  checkpoint: SignedCheckpoint,
+): Promise<void> {
+  await log.append({
+    kind: 'event',
+    action: 'audit.recover',
+    principal: 'system',
+    subject: checkpoint.origin,
+    detail: {
+      checkpointSize: checkpoint.size,
+      entriesAfterCheckpoint: scanned.size - checkpoint.size,
+      tornBytes: scanned.tornBytes,
+    },
+  });
+  await log.checkpoint();
+}
+
+function trackIntents(open: Map<number, AuditEntry>, index: number, bytes: Buffer): void {
+  const entry = decodeEntry(bytes);
+  if (entry.kind === 'intent') open.set(index, entry);
+  if (entry.intent !== undefined) open.delete(entry.intent);
+}
