@@ -1,0 +1,121 @@
+import { type Milliseconds, SeededRandom } from '../base/index.ts';
+import { type Address, ipv4, ipv4Number, ipv6, LINUX, type Stack, WINDOWS } from './address.ts';
+import { type Conversation, TCP, WHOLE } from './conversation.ts';
+import type { Host } from './site.ts';
+import { Timeline } from './timeline.ts';
+
+/** Networks set aside for benchmarks and documentation (RFC 2544, 5737, 3849) stand for the Internet. */
+const INTERNET = ipv4Number('198.18.0.0');
+const INTERNET_SIZE = 1 << 17;
+
+export interface ConversationPlan {
+  readonly label?: string;
+  readonly protocol: number;
+  readonly client: Host;
+  readonly server: Host;
+  readonly clientPort?: number;
+  readonly serverPort?: number;
+  readonly synOptions?: number;
+}
+
+/** What all actors share: the calendar, the dice, and the addresses already given away. */
+export class Lab {
+  readonly random: SeededRandom;
+  readonly timeline: Timeline;
+  /** When the capture ends. */
+  readonly endMs: Milliseconds;
+  readonly #internet = new Map<number, Host>();
+  #nextSite = 0;
+
+  constructor(seed: number, seconds: number) {
+    this.random = new SeededRandom(seed);
+    this.endMs = seconds * 1000;
+    this.timeline = new Timeline(seconds * 1_000_000);
+  }
+
+  at(timeMs: Milliseconds, run: (timeMs: Milliseconds) => void): void {
+    this.timeline.at(timeMs * 1000, (timeUs) => run(timeUs / 1000));
+  }
+
+  /** Repeats `run` from `startMs` on; it returns the pause until its next turn, or nothing to stop. */
+  every(
+    startMs: Milliseconds,
+    untilMs: Milliseconds,
+    run: (timeMs: Milliseconds) => Milliseconds | undefined,
+  ): void {
+    this.at(startMs, (now) => {
+      if (now >= untilMs) return;
+      const pause = run(now);
+      if (pause !== undefined) this.every(now + Math.max(pause, 0.01), untilMs, run);
+    });
+  }
+
+  /** A number that no other site has. */
+  siteNumber(): number {
+    return this.#nextSite++;
+  }
+
+  /** A server on the Internet: popular ones come often, so that clients share them. */
+  internetHost(popular = true): Host {
+    const { random } = this;
+    const rank = popular
+      ? Math.floor(random.pareto(1, 0.7)) % INTERNET_SIZE
+      : random.integer(0, INTERNET_SIZE - 1);
+    // Spreads ranks over the network; an odd factor keeps them apart.
+    const offset = Math.imul(rank, 40_503) & (INTERNET_SIZE - 1);
+    let host = this.#internet.get(offset);
+    if (host === undefined) {
+      const stack = random.chance(0.8) ? LINUX : WINDOWS;
+      host = hostAt(INTERNET + offset, [0x2001, 0xdb8, 0xffff, offset >>> 8, 0, 0, 0, offset & 255], stack);
+      host.nextPort = random.integer(1025, 60000);
+      this.#internet.set(offset, host);
+    }
+    return host;
+  }
+
+  /** The shared part of a conversation. IPv6 is spoken where both ends have it and the client's network prefers it. */
+  conversation(plan: ConversationPlan): Conversation {
+    const { client, server, protocol, label = 'benign' } = plan;
+    const v6 =
+      server.v6 !== undefined &&
+      client.v6 !== undefined &&
+      (client.onlyV6 || this.random.chance(client.v6Share));
+    const from = v6 ? (client.v6 as Address) : client.v4;
+    const to = v6 ? (server.v6 as Address) : server.v4;
+    const timestamps = from.stack.timestamps && to.stack.timestamps;
+    return {
+      label,
+      protocol,
+      client: from,
+      server: to,
+      clientPort: plan.clientPort ?? (protocol === TCP || protocol === 17 ? takePort(client) : 0),
+      serverPort: plan.serverPort ?? 0,
+      lens: client.lens ?? server.lens ?? WHOLE,
+      synOptions: plan.synOptions ?? 20,
+      dataOptions: plan.synOptions === undefined && timestamps ? 12 : 0,
+      ipId: this.random.uint32() & 0xffff,
+      firstUs: -1,
+      lastUs: -1,
+      seen: false,
+    };
+  }
+}
+
+export function hostAt(v4: number, v6: readonly number[] | undefined, stack: Stack): Host {
+  return {
+    v4: ipv4(v4 >>> 0, stack),
+    v6: v6 === undefined ? undefined : ipv6(v6, stack),
+    v6Share: 0,
+    onlyV6: false,
+    nextPort: 49152,
+    portStep: 1,
+    lens: undefined,
+  };
+}
+
+/** The host's next ephemeral port. */
+export function takePort(host: Host): number {
+  host.nextPort += host.portStep;
+  if (host.nextPort > 65535) host.nextPort = 32768 + (host.nextPort % 997);
+  return host.nextPort;
+}
