@@ -45,6 +45,11 @@ export class VersionQueries {
     );
   }
 
+  /** Takes back a row whose publication did not come to its end; one that is not there is no error. */
+  async delete(name: string, version: string): Promise<void> {
+    this.#db.write(() => this.#db.run('DELETE FROM versions WHERE name = ? AND version = ?', name, version));
+  }
+
   async find(name: string, version: string): Promise<VersionRow | undefined> {
     const row = this.#db.first('SELECT * FROM versions WHERE name = ? AND version = ?', name, version);
     return row === undefined ? undefined : toVersion(row);

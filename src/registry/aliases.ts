@@ -1,0 +1,176 @@
+import { audited } from '../audit/index.ts';
+import { faultPoint } from '../base/index.ts';
+import type { Actor, RegistryContext } from './context.ts';
+import { RegistryError } from './errors.ts';
+import { type AliasMove, PROMOTE, ROLLBACK } from './log-index.ts';
+import { checkName, checkVersion } from './names.ts';
+import { verifyStored } from './version-files.ts';
+
+/** One move of an alias, with who approved it. */
+export interface AliasChange {
+  readonly name: string;
+  readonly alias: string;
+  readonly version: string;
+  /** Absent at the alias's first move. */
+  readonly previous?: string;
+  readonly action: 'promote' | 'rollback';
+  readonly principal: string;
+  /** RFC 3339 UTC. */
+  readonly time: string;
+  /** Index of the intent in the audit log. */
+  readonly intent: number;
+  readonly approvals: readonly string[];
+  /** One on the embedded key store; the approver may be the author. */
+  readonly approvalsRequired: 1;
+}
+
+/**
+ * Points an alias at a version that verifies and has passed its gates. Throws `registry.gate-failed`,
+ * `registry.version-unknown`, and what verification throws; each refusal stands in the log as failed.
+ */
+export async function promoteVersion(
+  context: RegistryContext,
+  target: { readonly name: string; readonly version: string; readonly alias: string },
+  by: Actor,
+): Promise<AliasChange> {
+  checkName(target.name, 'model name');
+  checkName(target.alias, 'alias');
+  checkVersion(target.version);
+  return await moveAlias(context, { ...target, action: 'promote' }, by);
+}
+
+/** Points an alias back at the version approved before the present one. Throws `registry.no-previous`. */
+export async function rollbackAlias(
+  context: RegistryContext,
+  target: { readonly name: string; readonly alias: string },
+  by: Actor,
+): Promise<AliasChange> {
+  checkName(target.name, 'model name');
+  checkName(target.alias, 'alias');
+  const moves = context.index.moves(target.name, target.alias);
+  if (moves.length === 0) throw unknownAlias(target.name, target.alias);
+  const version = approvedVersions(moves).at(-2);
+  if (version === undefined) {
+    throw new RegistryError('registry.no-previous', `${target.name}@${target.alias} has no earlier version`);
+  }
+  return await moveAlias(context, { ...target, version, action: 'rollback' }, by);
+}
+
+/**
+ * The version an alias points at. The log decides: a row that tells of another move, an older one, or of none where the
+ * log knows one, throws `registry.pointer-not-in-log`.
+ */
+export async function resolveAlias(
+  context: RegistryContext,
+  name: string,
+  alias: string,
+): Promise<AliasMove> {
+  const row = await context.db.aliases.find(name, alias);
+  const latest = context.index.moves(name, alias).at(-1);
+  if (row === undefined && latest === undefined) throw unknownAlias(name, alias);
+  if (
+    row === undefined ||
+    latest === undefined ||
+    row.intent !== latest.intent ||
+    row.version !== latest.version
+  ) {
+    throw new RegistryError(
+      'registry.pointer-not-in-log',
+      `${name}@${alias} points elsewhere than its latest move in the audit log`,
+    );
+  }
+  return latest;
+}
+
+/** Every move, oldest first. Throws `registry.pointer-not-in-log` where the database tells another history. */
+export async function aliasHistory(context: RegistryContext, name: string): Promise<readonly AliasChange[]> {
+  checkName(name, 'model name');
+  const moves = context.index.allMoves(name);
+  const rows = await context.db.aliases.history(name);
+  const agrees =
+    rows.length === moves.length &&
+    rows.every((row, i) => {
+      const move = moves[i];
+      return (
+        move !== undefined &&
+        row.intent === move.intent &&
+        row.alias === move.alias &&
+        row.version === move.version &&
+        row.previous === move.previous &&
+        row.action === move.action &&
+        row.principal === move.principal &&
+        row.approvals.join('\n') === move.approvals.join('\n')
+      );
+    });
+  if (!agrees) {
+    throw new RegistryError(
+      'registry.pointer-not-in-log',
+      `the history of ${name} is not that of the audit log`,
+    );
+  }
+  return moves.map(toChange);
+}
+
+async function moveAlias(
+  context: RegistryContext,
+  target: { name: string; alias: string; version: string; action: 'promote' | 'rollback' },
+  by: Actor,
+): Promise<AliasChange> {
+  const { name, alias, version, action } = target;
+  const previous = context.index.moves(name, alias).at(-1)?.version;
+  const approvals = [by.principal];
+  const input = {
+    action: action === 'promote' ? PROMOTE : ROLLBACK,
+    principal: by.principal,
+    subject: `${name}@${version}`,
+    detail: { alias, previous: previous ?? null, approvals, approvalsRequired: 1 },
+  };
+  const intent = await audited(context.log, input, async (index) => {
+    const { model } = await verifyStored(context, name, version);
+    if (!model.gates.passed) {
+      throw new RegistryError('registry.gate-failed', `${name}@${version} did not pass its gates`);
+    }
+    faultPoint('registry.alias.verified');
+    await context.db.aliases.move({
+      name,
+      alias,
+      version,
+      ...(previous === undefined ? {} : { previous }),
+      intent: index,
+      action,
+      principal: by.principal,
+      changedAt: new Date(context.clock.now()).toISOString(),
+      approvals,
+    });
+    faultPoint('registry.alias.moved');
+    return index;
+  });
+  await context.index.catchUp();
+  // Outside of the audited work: the checkpoint is to cover the outcome too.
+  await context.log.checkpoint();
+  return toChange(await resolveAlias(context, name, alias).then((move) => checkIntent(move, intent)));
+}
+
+function checkIntent(move: AliasMove, intent: number): AliasMove {
+  if (move.intent === intent) return move;
+  throw new RegistryError('registry.pointer-not-in-log', 'the alias was moved by someone else in between');
+}
+
+/** A promotion adds to the stack of approved versions, a rollback takes the newest away. */
+function approvedVersions(moves: readonly AliasMove[]): readonly string[] {
+  const stack: string[] = [];
+  for (const { action, version } of moves) {
+    if (action === 'rollback') stack.pop();
+    else if (stack.at(-1) !== version) stack.push(version);
+  }
+  return stack;
+}
+
+function toChange(move: AliasMove): AliasChange {
+  const { previous, ...rest } = move;
+  return { ...rest, ...(previous === undefined ? {} : { previous }), approvalsRequired: 1 };
+}
+
+function unknownAlias(name: string, alias: string): RegistryError {
+  return new RegistryError('registry.alias-unknown', `${name} has no alias ${alias}`);
+}

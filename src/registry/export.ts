@@ -1,0 +1,81 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { type Bytes, syncFolder, writeFileAtomic } from '../base/index.ts';
+import { RegistryError } from './errors.ts';
+import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
+import { type VerifiedModel, verifyModel } from './verify.ts';
+
+/** Larger files are not read into memory. */
+const MAX_FILE_BYTES: Bytes = 1 << 30;
+
+/** An export's files by name. */
+export type ExportFiles = Readonly<Record<string, Uint8Array>>;
+
+/**
+ * Writes an export into a folder that does not exist yet; it appears whole or not at all.
+ * Throws `registry.export-exists`.
+ */
+export async function writeExport(folder: string, files: ExportFiles): Promise<void> {
+  const target = resolve(folder);
+  if ((await lstat(target).catch(() => undefined)) !== undefined) {
+    throw new RegistryError('registry.export-exists', 'expected a folder that does not exist yet');
+  }
+  const parent = dirname(target);
+  await mkdir(parent, { recursive: true });
+  const partial = join(parent, `.${basename(target)}.partial-${randomBytes(6).toString('hex')}`);
+  await mkdir(partial, { mode: 0o700 });
+  try {
+    for (const [name, bytes] of Object.entries(files)) await writeFileAtomic(join(partial, name), bytes);
+    await rename(partial, target);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw error;
+  }
+  await syncFolder(parent);
+}
+
+/**
+ * Verifies an exported folder with nothing but trusted public keys (SPKI PEM). The folder must hold exactly the five
+ * files, none of them a link. Throws `registry.*` of category security.
+ */
+export async function verifyExport(
+  folder: string,
+  trustedKeysPem: readonly string[],
+): Promise<VerifiedModel> {
+  const expected = [...Object.values(SIGNED_FILES), SIGNATURE_FILE].sort();
+  const found = (await readdir(folder)).sort();
+  if (found.length !== expected.length || found.some((name, i) => name !== expected[i])) {
+    throw new RegistryError(
+      'registry.file-tampered',
+      `expected exactly ${expected.join(', ')} in the folder`,
+    );
+  }
+  const { model } = await verifyModel({
+    signature: await readPlain(folder, SIGNATURE_FILE),
+    manifest: await readPlain(folder, SIGNED_FILES.manifest),
+    gates: await readPlain(folder, SIGNED_FILES.gates),
+    schema: await readPlain(folder, SIGNED_FILES.schema),
+    weights: { kind: 'plain', bytes: await readPlain(folder, SIGNED_FILES.weights) },
+    trusted: trustedKeysPem.map((publicKeyPem) => ({ publicKeyPem })),
+  });
+  return model;
+}
+
+async function readPlain(folder: string, name: string): Promise<Uint8Array> {
+  const path = join(folder, name);
+  if (!(await lstat(path)).isFile()) throw notPlain(name);
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+  try {
+    const { size } = await handle.stat();
+    if (size > MAX_FILE_BYTES) throw notPlain(name);
+    return new Uint8Array(await handle.readFile());
+  } finally {
+    await handle.close();
+  }
+}
+
+function notPlain(name: string): RegistryError {
+  return new RegistryError('registry.file-tampered', `expected ${name} to be a plain file of at most 1 GiB`);
+}

@@ -1,0 +1,199 @@
+import { randomBytes } from 'node:crypto';
+import { audited } from '../audit/index.ts';
+import { type Digest, faultPoint } from '../base/index.ts';
+import { canonicalJson, seal, sha256, sha256Hex, wrapForStore } from '../crypto/index.ts';
+import { decodeModel } from '../models/index.ts';
+import type { Actor, RegistryContext } from './context.ts';
+import { RegistryError } from './errors.ts';
+import { GATE_REPORT, type GateReport } from './gate-report.ts';
+import { PUBLISH, type Publication } from './log-index.ts';
+import { MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
+import { checkName, checkVersion, nextVersion } from './names.ts';
+import { signStatement } from './oms.ts';
+import { checkAgreement, weightsContext } from './verify.ts';
+import { blobNames, removeUnfinished } from './version-files.ts';
+
+/** A trained model that asks to be published. Training holds no keys. */
+export interface Candidate {
+  /** Lowercase letters, digits and dashes, a letter first, at most 63. */
+  readonly name: string;
+  /** A model file; copied before it is looked at. */
+  readonly modelBytes: Uint8Array;
+  /** Canonical JSON of the schema. */
+  readonly schemaBytes: Uint8Array;
+  readonly gateReport: GateReport;
+  readonly provenance: {
+    readonly dataDigest: Digest;
+    readonly sourceKinds: readonly string[];
+    readonly configuration: unknown;
+    readonly seed: number;
+    readonly trainer: string;
+  };
+}
+
+export interface PublishOptions {
+  /** Default: the next minor version. */
+  readonly version?: string;
+}
+
+export interface PublishedVersion {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: Digest;
+  readonly manifestDigest: Digest;
+  readonly gatesPassed: boolean;
+  /** Index of the intent in the audit log. */
+  readonly intent: number;
+}
+
+/** A candidate after its checks: every byte that will be stored, but the sealed weights and the signature. */
+interface Prepared {
+  readonly manifest: Manifest;
+  readonly weights: Uint8Array;
+  readonly texts: { readonly manifest: Uint8Array; readonly gates: Uint8Array; readonly schema: Uint8Array };
+  readonly gatesPassed: boolean;
+}
+
+/**
+ * Checks, then intent, wraps, blobs, signature, row, outcome. The row is the point of no return: before it a crash
+ * leaves files that nothing refers to, and recovery removes them. To be called by one caller at a time.
+ */
+export async function publishVersion(
+  context: RegistryContext,
+  candidate: Candidate,
+  by: Actor,
+  options: PublishOptions,
+): Promise<PublishedVersion> {
+  checkName(candidate.name, 'model name');
+  const version = options.version ?? nextVersion(context.index.versions(candidate.name));
+  checkVersion(version);
+  const { name } = candidate;
+  if (
+    context.index.publication(name, version) !== undefined ||
+    (await context.db.versions.find(name, version)) !== undefined
+  ) {
+    throw new RegistryError('registry.version-exists', `${name} has a version ${version} already`);
+  }
+  const prepared = prepare(candidate, version, by, new Date(context.clock.now()).toISOString());
+  const detail = {
+    digest: prepared.manifest.weights.digest,
+    manifestDigest: sha256(prepared.texts.manifest),
+    schemaId: prepared.manifest.schemaId,
+    gatesPassed: prepared.gatesPassed,
+    dataKeyId: `dk-${randomBytes(16).toString('hex')}`,
+  };
+  const input = { action: PUBLISH, principal: by.principal, subject: `${name}@${version}`, detail };
+  return await audited(context.log, input, async (intent) => {
+    const publication: Publication = { intent, name, version, ...detail };
+    try {
+      await writeVersion(context, prepared, publication);
+    } catch (error) {
+      await removeUnfinished(context, publication);
+      throw error;
+    }
+    const { dataKeyId: _, ...published } = publication;
+    return published;
+  });
+}
+
+async function writeVersion(
+  context: RegistryContext,
+  prepared: Prepared,
+  publication: Publication,
+): Promise<void> {
+  const { manifest, weights, texts } = prepared;
+  const { name, version, dataKeyId, intent } = publication;
+  const names = blobNames(name, version);
+  const { blob, dataKey } = seal(weights, weightsContext(manifest));
+  try {
+    await context.db.wraps.put(await wrapForStore(context.keys, dataKeyId, dataKey));
+  } finally {
+    dataKey.wipe();
+  }
+  faultPoint('registry.publish.wrapped');
+  await context.blobs.put(names.weights, blob);
+  await context.blobs.put(names.manifest, texts.manifest);
+  await context.blobs.put(names.gates, texts.gates);
+  await context.blobs.put(names.schema, texts.schema);
+  faultPoint('registry.publish.written');
+  await context.blobs.put(names.signature, await sign(context, prepared));
+  faultPoint('registry.publish.signed');
+  await context.db.versions.insert({
+    name,
+    version,
+    digest: manifest.weights.digest,
+    schemaId: manifest.schemaId,
+    sourceKinds: manifest.sourceKinds,
+    gatesPassed: prepared.gatesPassed,
+    dataKeyId,
+    intent,
+    createdAt: manifest.createdAt,
+    author: manifest.author,
+  });
+  faultPoint('registry.publish.recorded');
+}
+
+async function sign(context: RegistryContext, { manifest, weights, texts }: Prepared): Promise<Uint8Array> {
+  const key = await context.keys.active('model-signing');
+  const statement = {
+    modelName: `${manifest.name}@${manifest.version}`,
+    digests: new Map([
+      [SIGNED_FILES.weights, sha256Hex(weights)],
+      [SIGNED_FILES.manifest, sha256Hex(texts.manifest)],
+      [SIGNED_FILES.gates, sha256Hex(texts.gates)],
+      [SIGNED_FILES.schema, sha256Hex(texts.schema)],
+    ]),
+  };
+  return await signStatement(statement, {
+    publicKeyPem: key.publicKeyPem ?? '',
+    sign: (message) => context.keys.sign(key.id, message),
+  });
+}
+
+/** Throws `registry.candidate-invalid` where the parts of the candidate do not speak of one model. */
+function prepare(candidate: Candidate, version: string, by: Actor, createdAt: string): Prepared {
+  const weights = Uint8Array.from(candidate.modelBytes);
+  const schema = Uint8Array.from(candidate.schemaBytes);
+  const gates = GATE_REPORT.safeParse(candidate.gateReport);
+  if (!gates.success) throw invalid(`gate report: ${gates.error.issues[0]?.message}`);
+  const { provenance } = candidate;
+  const gatesText = Buffer.from(canonicalJson(gates.data));
+  const manifest = MANIFEST.safeParse({
+    v: 1,
+    name: candidate.name,
+    version,
+    weights: { digest: sha256(weights), size: weights.length },
+    schemaId: sha256(schema),
+    sourceKinds: provenance.sourceKinds,
+    dataDigest: provenance.dataDigest,
+    configuration: provenance.configuration ?? null,
+    seed: provenance.seed,
+    trainer: provenance.trainer,
+    gateReportDigest: sha256(gatesText),
+    createdAt,
+    author: by.principal,
+  });
+  if (!manifest.success) {
+    const [issue] = manifest.error.issues;
+    throw invalid(`${issue?.path.join('.')}: ${issue?.message}`);
+  }
+  if (gates.data.modelDigest !== manifest.data.weights.digest)
+    throw invalid('the gates were run on another model');
+  try {
+    checkAgreement(decodeModel(weights), manifest.data, schema);
+  } catch (cause) {
+    throw new RegistryError('registry.candidate-invalid', 'model, schema and source kinds do not agree', {
+      cause,
+    });
+  }
+  return {
+    manifest: manifest.data,
+    weights,
+    texts: { manifest: Buffer.from(canonicalJson(manifest.data)), gates: gatesText, schema },
+    gatesPassed: gates.data.passed,
+  };
+}
+
+function invalid(message: string): RegistryError {
+  return new RegistryError('registry.candidate-invalid', message);
+}

@@ -1,0 +1,33 @@
+import { type AuditEntry, recoverIntents } from '../audit/index.ts';
+import type { RegistryContext } from './context.ts';
+import { PROMOTE, PUBLISH, ROLLBACK } from './log-index.ts';
+import { removeUnfinished } from './version-files.ts';
+
+/**
+ * Brings log, database and files together after a crash: open intents become done where the database holds their row,
+ * else aborted; then the leftovers of publications that were not done are removed.
+ */
+export async function recoverRegistry(context: RegistryContext): Promise<void> {
+  await recoverIntents(context.log, (index, entry) => decide(context, index, entry));
+  await context.index.catchUp();
+  for (const publication of context.index.unfinished) await removeUnfinished(context, publication);
+}
+
+async function decide(
+  context: RegistryContext,
+  index: number,
+  entry: AuditEntry,
+): Promise<'done' | 'aborted'> {
+  const [name = '', version = ''] = entry.subject.split('@');
+  switch (entry.action) {
+    case PUBLISH:
+      // The row is written last, so with it everything is there.
+      return (await context.db.versions.find(name, version))?.intent === index ? 'done' : 'aborted';
+    case PROMOTE:
+    case ROLLBACK:
+      return (await context.db.aliases.findChange(index)) === undefined ? 'aborted' : 'done';
+    default:
+      // Whatever else was under way has no durable state here; it did not report its end.
+      return 'aborted';
+  }
+}

@@ -1,0 +1,191 @@
+import { audited } from '../audit/index.ts';
+import type { Digest } from '../base/index.ts';
+import { canonicalJson } from '../crypto/index.ts';
+import type { VersionRow } from '../storage/index.ts';
+import { type AliasChange, aliasHistory, promoteVersion, resolveAlias, rollbackAlias } from './aliases.ts';
+import type { Actor, RegistryContext, RegistryParts } from './context.ts';
+import { RegistryError } from './errors.ts';
+import { verifyExport, writeExport } from './export.ts';
+import type { GateReport } from './gate-report.ts';
+import { LogIndex } from './log-index.ts';
+import { type Manifest, SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
+import { parseReference } from './names.ts';
+import { type Candidate, type PublishedVersion, type PublishOptions, publishVersion } from './publish.ts';
+import { recoverRegistry } from './recover.ts';
+import type { VerifiedModel } from './verify.ts';
+import { blobNames, findPublication, verifyStored } from './version-files.ts';
+
+/** A version as a list shows it. */
+export interface VersionSummary {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: Digest;
+  readonly schemaId: Digest;
+  readonly sourceKinds: readonly string[];
+  readonly gatesPassed: boolean;
+  readonly createdAt: string;
+  readonly author: string;
+  /** Aliases that point here, by the audit log. */
+  readonly aliases: readonly string[];
+  /** False where database and audit log disagree; such a version is refused everywhere else. */
+  readonly isInLog: boolean;
+}
+
+/** All about one verified version. */
+export interface VersionDetails extends VersionSummary {
+  readonly manifest: Manifest;
+  readonly gates: GateReport;
+  readonly history: readonly AliasChange[];
+}
+
+export interface ResolvedVersion {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: Digest;
+  /** Present where the reference named one, or named none and meant `champion`. */
+  readonly alias?: string;
+  /** Index of the intent that published the version or, with an alias, moved the alias here. */
+  readonly intent: number;
+}
+
+/**
+ * The guarded life of models. What changes something is audited and runs one at a time; what reads believes the
+ * database only where the audit log agrees. Errors are `registry.*`; tampering is of category security.
+ */
+export interface Registry {
+  publish(candidate: Candidate, by: Actor, options?: PublishOptions): Promise<PublishedVersion>;
+  promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange>;
+  rollback(name: string, alias: string, by: Actor): Promise<AliasChange>;
+  /** Oldest first. */
+  history(name: string): Promise<readonly AliasChange[]>;
+  /** In order of publication. */
+  list(name?: string): Promise<readonly VersionSummary[]>;
+  /** Verifies first. */
+  show(reference: string): Promise<VersionDetails>;
+  resolve(reference: string): Promise<ResolvedVersion>;
+  verify(reference: string): Promise<VerifiedModel>;
+  /** Verifies, then writes plain files into a folder that must not exist; stands in the audit log. */
+  exportTo(reference: string, folder: string, by?: Actor): Promise<void>;
+  verifyExport(folder: string, trustedKeysPem: readonly string[]): Promise<VerifiedModel>;
+}
+
+/** Recovers from a crash, then opens. The caller owns the state folder and closes the parts afterwards. */
+export async function openRegistry(parts: RegistryParts): Promise<Registry> {
+  const context: RegistryContext = { ...parts, index: new LogIndex(parts.log) };
+  await recoverRegistry(context);
+  return new EmbeddedRegistry(context);
+}
+
+class EmbeddedRegistry implements Registry {
+  readonly #context: RegistryContext;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(context: RegistryContext) {
+    this.#context = context;
+  }
+
+  publish(candidate: Candidate, by: Actor, options: PublishOptions = {}): Promise<PublishedVersion> {
+    return this.#exclusive(() => publishVersion(this.#context, candidate, by, options));
+  }
+
+  promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {
+    return this.#exclusive(() => promoteVersion(this.#context, { name, version, alias }, by));
+  }
+
+  rollback(name: string, alias: string, by: Actor): Promise<AliasChange> {
+    return this.#exclusive(() => rollbackAlias(this.#context, { name, alias }, by));
+  }
+
+  async history(name: string): Promise<readonly AliasChange[]> {
+    return await aliasHistory(this.#context, name);
+  }
+
+  async list(name?: string): Promise<readonly VersionSummary[]> {
+    const rows = await this.#context.db.versions.list(name);
+    return await Promise.all(rows.map((row) => this.#summary(row)));
+  }
+
+  async show(reference: string): Promise<VersionDetails> {
+    const { name, version } = await this.resolve(reference);
+    const { model } = await verifyStored(this.#context, name, version);
+    const summary = (await this.list(name)).find((each) => each.version === version);
+    if (summary === undefined) {
+      throw new RegistryError('registry.version-not-in-log', `the row of ${name}@${version} is gone`);
+    }
+    return {
+      ...summary,
+      manifest: model.manifest,
+      gates: model.gates,
+      history: (await this.history(name)).filter((change) => change.version === version),
+    };
+  }
+
+  async resolve(reference: string): Promise<ResolvedVersion> {
+    const asked = parseReference(reference);
+    if ('version' in asked) {
+      const { digest, intent } = await findPublication(this.#context, asked.name, asked.version);
+      return { ...asked, digest, intent };
+    }
+    const { name, alias } = asked;
+    const { version, intent } = await resolveAlias(this.#context, name, alias);
+    const { digest } = await findPublication(this.#context, name, version);
+    return { name, version, digest, alias, intent };
+  }
+
+  async verify(reference: string): Promise<VerifiedModel> {
+    const { name, version } = await this.resolve(reference);
+    return (await verifyStored(this.#context, name, version)).model;
+  }
+
+  async exportTo(reference: string, folder: string, by: Actor = { principal: 'local' }): Promise<void> {
+    const { name, version, digest } = await this.resolve(reference);
+    const input = {
+      action: 'model.export',
+      principal: by.principal,
+      subject: `${name}@${version}`,
+      detail: { digest },
+    };
+    await audited(this.#context.log, input, async () => {
+      const { model, weights } = await verifyStored(this.#context, name, version);
+      await writeExport(folder, {
+        [SIGNED_FILES.weights]: weights,
+        [SIGNED_FILES.manifest]: Buffer.from(canonicalJson(model.manifest)),
+        [SIGNED_FILES.gates]: Buffer.from(canonicalJson(model.gates)),
+        [SIGNED_FILES.schema]: model.schemaBytes,
+        [SIGNATURE_FILE]: await this.#context.blobs.get(blobNames(name, version).signature),
+      });
+    });
+  }
+
+  async verifyExport(folder: string, trustedKeysPem: readonly string[]): Promise<VerifiedModel> {
+    return await verifyExport(folder, trustedKeysPem);
+  }
+
+  async #summary(row: VersionRow): Promise<VersionSummary> {
+    const { intent: _, dataKeyId: __, ...shown } = row;
+    const isInLog = await findPublication(this.#context, row.name, row.version).then(
+      () => true,
+      () => false,
+    );
+    const aliases = this.#context.index
+      .pointers(row.name)
+      .filter((move) => move.version === row.version)
+      .map((move) => move.alias)
+      .sort();
+    return { ...shown, aliases, isInLog };
+  }
+
+  /** One change at a time, in the order of the calls; the log's index is current before and after. */
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const run = async () => {
+      try {
+        return await work();
+      } finally {
+        await this.#context.index.catchUp();
+      }
+    };
+    const result = this.#last.then(run, run);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}

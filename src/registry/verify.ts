@@ -1,0 +1,278 @@
+import type { z } from 'zod';
+import { type Digest, GuardianError } from '../base/index.ts';
+import {
+  canonicalJson,
+  type KeyStore,
+  open,
+  parseCanonicalJson,
+  sha256,
+  sha256Hex,
+  unwrapFromStore,
+  type WrapSet,
+} from '../crypto/index.ts';
+import { type DetectionModel, decodeModel } from '../models/index.ts';
+import { RegistryError, type RegistryErrorCode } from './errors.ts';
+import { GATE_REPORT, type GateReport } from './gate-report.ts';
+import { MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
+import { type OmsStatement, type TrustedKey, verifyBundle } from './oms.ts';
+
+/** Lets `VerifiedModel` be built in this file alone. */
+const TOKEN = Symbol('verified');
+
+/**
+ * A model whose every byte was verified. Only `verifyModel` can build one; the engine asks `isVerified` at run time,
+ * because a type alone would be gone by then. Its identity does not cross threads: a worker verifies again.
+ */
+export class VerifiedModel {
+  readonly #brand = true;
+  readonly name: string;
+  readonly version: string;
+  /** Of the plaintext weights. */
+  readonly digest: Digest;
+  readonly schemaId: Digest;
+  /** Canonical JSON of the schema. */
+  readonly schemaBytes: Uint8Array;
+  readonly sourceKinds: readonly string[];
+  readonly model: DetectionModel;
+  readonly manifest: Manifest;
+  readonly gates: GateReport;
+
+  /** Throws `registry.unverified-construction` for everyone but `verifyModel`. */
+  constructor(
+    token: symbol,
+    parts: { manifest: Manifest; gates: GateReport; schemaBytes: Uint8Array; model: DetectionModel },
+  ) {
+    if (token !== TOKEN || new.target !== VerifiedModel) {
+      throw new RegistryError(
+        'registry.unverified-construction',
+        'a verified model comes from verification only',
+      );
+    }
+    this.name = parts.manifest.name;
+    this.version = parts.manifest.version;
+    this.digest = parts.manifest.weights.digest;
+    this.schemaId = parts.manifest.schemaId;
+    this.schemaBytes = parts.schemaBytes;
+    this.sourceKinds = parts.manifest.sourceKinds;
+    this.model = parts.model;
+    this.manifest = parts.manifest;
+    this.gates = parts.gates;
+    Object.freeze(this);
+  }
+
+  static isVerified(value: unknown): value is VerifiedModel {
+    return typeof value === 'object' && value !== null && #brand in value && value.#brand;
+  }
+}
+
+/** What verification starts from: untrusted bytes and what is trusted about them. */
+export interface Evidence {
+  readonly signature: Uint8Array;
+  readonly manifest: Uint8Array;
+  readonly gates: Uint8Array;
+  readonly schema: Uint8Array;
+  /** As stored, under a wrapped data key, or plain, as exported. Read when its turn comes. */
+  readonly weights:
+    | {
+        readonly kind: 'sealed';
+        readonly blob: Uint8Array;
+        readonly keys: KeyStore;
+        wraps(): Promise<WrapSet>;
+      }
+    | { readonly kind: 'plain'; readonly bytes: Uint8Array };
+  readonly trusted: readonly TrustedKey[];
+  /** What was asked for, and the manifest's digest by the audit log. An export has neither. */
+  readonly expected?: { readonly name: string; readonly version: string; readonly manifestDigest: Digest };
+}
+
+/** The steps in their one order, each with the error that any failure inside it becomes. */
+export const VERIFICATION_STEPS = {
+  signature: 'registry.signature-invalid',
+  files: 'registry.file-tampered',
+  manifest: 'registry.manifest-mismatch',
+  unwrap: 'registry.wraps-tampered',
+  decrypt: 'registry.weights-tampered',
+  digest: 'registry.weights-tampered',
+  parse: 'registry.model-unreadable',
+  agreement: 'registry.model-mismatch',
+} as const satisfies Record<string, RegistryErrorCode>;
+
+export type VerificationStep = keyof typeof VERIFICATION_STEPS;
+
+/**
+ * Trust advances one step at a time and nothing is used before its step: the signature says which digests count, the
+ * digests say which manifest counts, the manifest says which weights count, and the weights are parsed from the very
+ * copy whose digest was taken. Throws `registry.*` of category security. `weights` is that copy.
+ */
+export async function verifyModel(
+  evidence: Evidence,
+): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
+  const statement = await step('signature', () => verifyBundle(evidence.signature, evidence.trusted));
+  const files = await step('files', () => checkFiles(statement, evidence));
+  const { manifest, gates } = await step('manifest', () => readManifest(statement, files, evidence.expected));
+  const plaintext = await readWeights(evidence.weights, manifest);
+  const weights = await step('digest', () => copyAndCheck(plaintext, manifest, statement));
+  const model = await step('parse', () => decodeModel(weights));
+  await step('agreement', () => checkAgreement(model, manifest, files.schema));
+  return { model: new VerifiedModel(TOKEN, { manifest, gates, schemaBytes: files.schema, model }), weights };
+}
+
+/** Binds sealed weights to what they are the weights of. */
+export function weightsContext(manifest: {
+  name: string;
+  version: string;
+  weights: { digest: Digest };
+}): Uint8Array {
+  const { name, version, weights } = manifest;
+  return Buffer.from(canonicalJson({ digest: weights.digest, name, version }));
+}
+
+/** The part of a schema that a model must agree with. Throws `registry.model-mismatch`. */
+export function checkAgreement(
+  model: DetectionModel,
+  claims: { readonly schemaId: Digest; readonly sourceKinds: readonly string[] },
+  schemaBytes: Uint8Array,
+): void {
+  if (sha256(schemaBytes) !== claims.schemaId || model.schemaId !== claims.schemaId) {
+    throw mismatch('the schema is not the one the model was trained for');
+  }
+  if (!sameList([...model.sourceKinds].sort(), [...claims.sourceKinds].sort())) {
+    throw mismatch('the model was trained for other source kinds');
+  }
+  if (!sameList(model.columnNames, schemaColumns(schemaBytes))) {
+    throw mismatch('the model has other columns than its schema');
+  }
+}
+
+interface SignedTexts {
+  readonly manifest: Uint8Array;
+  readonly gates: Uint8Array;
+  readonly schema: Uint8Array;
+}
+
+/** Exactly the four files are signed, and the three plain ones are the signed ones. Copies them first. */
+function checkFiles(statement: OmsStatement, evidence: Evidence): SignedTexts {
+  const names = Object.values(SIGNED_FILES);
+  if (statement.digests.size !== names.length || !names.every((name) => statement.digests.has(name))) {
+    throw new RegistryError(
+      'registry.file-tampered',
+      `expected signatures over ${names.join(', ')} and no other file`,
+    );
+  }
+  const copy = (part: 'manifest' | 'gates' | 'schema') => {
+    const bytes = Uint8Array.from(evidence[part]);
+    if (sha256Hex(bytes) !== statement.digests.get(SIGNED_FILES[part])) {
+      throw new RegistryError('registry.file-tampered', `${SIGNED_FILES[part]} differs from what was signed`);
+    }
+    return bytes;
+  };
+  return { manifest: copy('manifest'), gates: copy('gates'), schema: copy('schema') };
+}
+
+function readManifest(
+  statement: OmsStatement,
+  files: SignedTexts,
+  expected: Evidence['expected'],
+): { manifest: Manifest; gates: GateReport } {
+  const manifest: Manifest = readJson(MANIFEST, files.manifest, 'manifest.json');
+  const gates: GateReport = readJson(GATE_REPORT, files.gates, 'gates.json');
+  const checks: Record<string, boolean> = {
+    'the signed name': statement.modelName === `${manifest.name}@${manifest.version}`,
+    'the name asked for': expected === undefined || expected.name === manifest.name,
+    'the version asked for': expected === undefined || expected.version === manifest.version,
+    'the digest in the audit log':
+      expected === undefined || expected.manifestDigest === sha256(files.manifest),
+    'the weights that were signed':
+      manifest.weights.digest === `sha256:${statement.digests.get(SIGNED_FILES.weights)}`,
+    'the gate report': manifest.gateReportDigest === sha256(files.gates),
+    'the gated model': gates.modelDigest === manifest.weights.digest,
+    'the schema': manifest.schemaId === sha256(files.schema),
+  };
+  for (const [what, holds] of Object.entries(checks)) {
+    if (!holds) throw new RegistryError('registry.manifest-mismatch', `the manifest does not fit ${what}`);
+  }
+  return { manifest: deepFreeze(manifest), gates: deepFreeze(gates) };
+}
+
+async function readWeights(weights: Evidence['weights'], manifest: Manifest): Promise<Uint8Array> {
+  if (weights.kind === 'plain') return weights.bytes;
+  const dataKey = await step('unwrap', async () => unwrapFromStore(weights.keys, await weights.wraps()));
+  try {
+    return await step('decrypt', () => open(weights.blob, dataKey, weightsContext(manifest)));
+  } finally {
+    dataKey.wipe();
+  }
+}
+
+/** The digest is taken over a copy that nobody else holds, so that it cannot change before it is parsed. */
+function copyAndCheck(plaintext: Uint8Array, manifest: Manifest, statement: OmsStatement): Uint8Array {
+  const copy = Uint8Array.from(plaintext);
+  const digest = sha256Hex(copy);
+  if (
+    copy.length !== manifest.weights.size ||
+    manifest.weights.digest !== `sha256:${digest}` ||
+    statement.digests.get(SIGNED_FILES.weights) !== digest
+  ) {
+    throw new RegistryError(
+      'registry.weights-tampered',
+      'the weights have another digest or size than was signed',
+    );
+  }
+  return copy;
+}
+
+/** Runs one step; an error of another room becomes the step's own, with its cause. */
+async function step<T>(name: VerificationStep, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof RegistryError) throw cause;
+    const reason = cause instanceof GuardianError ? cause.code : 'unexpected failure';
+    throw new RegistryError(VERIFICATION_STEPS[name], `verification stopped at step ${name}: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+function readJson<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
+  const parsed = schema.safeParse(
+    parseCanonicalJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes)),
+  );
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new RegistryError(
+    'registry.manifest-mismatch',
+    `${what}: ${issue?.path.join('.')}: ${issue?.message}`,
+  );
+}
+
+function schemaColumns(bytes: Uint8Array): readonly string[] {
+  const schema: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  if (
+    typeof schema !== 'object' ||
+    schema === null ||
+    !('columns' in schema) ||
+    !Array.isArray(schema.columns)
+  ) {
+    throw mismatch('the schema lists no columns');
+  }
+  return schema.columns.map((column: unknown) =>
+    typeof column === 'object' && column !== null && 'name' in column ? String(column.name) : '',
+  );
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
+}
+
+function mismatch(message: string): RegistryError {
+  return new RegistryError('registry.model-mismatch', message);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+}

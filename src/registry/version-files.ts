@@ -1,0 +1,114 @@
+import type { RegistryContext, RegistryParts } from './context.ts';
+import { RegistryError } from './errors.ts';
+import type { Publication } from './log-index.ts';
+import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
+import type { TrustedKey } from './oms.ts';
+import { type VerifiedModel, verifyModel } from './verify.ts';
+
+/** Names of a version's blobs. The weights are sealed, hence their other ending. */
+export function blobNames(name: string, version: string) {
+  const folder = `models/${name}/${version}`;
+  return {
+    folder,
+    weights: `${folder}/model.agm.sealed`,
+    manifest: `${folder}/${SIGNED_FILES.manifest}`,
+    gates: `${folder}/${SIGNED_FILES.gates}`,
+    schema: `${folder}/${SIGNED_FILES.schema}`,
+    signature: `${folder}/${SIGNATURE_FILE}`,
+  };
+}
+
+/** The store's model-signing keys, each with whether its signatures still count. Retired keys' do. */
+export async function trustedKeys(keys: RegistryParts['keys']): Promise<readonly TrustedKey[]> {
+  const infos = await keys.list();
+  return infos.flatMap(({ purpose, publicKeyPem, state }) =>
+    purpose === 'model-signing' && publicKeyPem !== undefined
+      ? [{ publicKeyPem, revoked: state === 'revoked' }]
+      : [],
+  );
+}
+
+/** Reads and verifies a stored version. Throws `registry.*` of category security, or `registry.version-unknown`. */
+export async function verifyStored(
+  context: RegistryContext,
+  name: string,
+  version: string,
+): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
+  const publication = await findPublication(context, name, version);
+  const names = blobNames(name, version);
+  const [signature, manifest, gates, schema, blob] = await Promise.all(
+    [names.signature, names.manifest, names.gates, names.schema, names.weights].map((blobName) =>
+      readBlob(context, blobName),
+    ),
+  );
+  if (!signature || !manifest || !gates || !schema || !blob) throw missing(names.folder);
+  return await verifyModel({
+    signature,
+    manifest,
+    gates,
+    schema,
+    weights: {
+      kind: 'sealed',
+      blob,
+      keys: context.keys,
+      wraps: () => context.db.wraps.get(publication.dataKeyId),
+    },
+    trusted: await trustedKeys(context.keys),
+    expected: { name, version, manifestDigest: publication.manifestDigest },
+  });
+}
+
+/**
+ * What the log says of a version, after the database's row was compared with it. Throws `registry.version-unknown`
+ * where neither knows it and `registry.version-not-in-log` where they disagree.
+ */
+export async function findPublication(
+  context: RegistryContext,
+  name: string,
+  version: string,
+): Promise<Publication> {
+  const row = await context.db.versions.find(name, version);
+  const publication = context.index.publication(name, version);
+  if (row === undefined && publication === undefined) {
+    throw new RegistryError('registry.version-unknown', `${name} has no version ${version}`);
+  }
+  if (
+    row === undefined ||
+    publication === undefined ||
+    row.intent !== publication.intent ||
+    row.digest !== publication.digest ||
+    row.schemaId !== publication.schemaId ||
+    row.gatesPassed !== publication.gatesPassed ||
+    row.dataKeyId !== publication.dataKeyId
+  ) {
+    throw new RegistryError(
+      'registry.version-not-in-log',
+      `database and audit log disagree about ${name}@${version}`,
+    );
+  }
+  return publication;
+}
+
+/**
+ * Removes what a publication that did not come to its end left behind. Nothing of a version that the log calls
+ * published is touched, even where the database has lost its row.
+ */
+export async function removeUnfinished(context: RegistryContext, publication: Publication): Promise<void> {
+  const { name, version, intent, dataKeyId } = publication;
+  const published = context.index.publication(name, version);
+  if (published?.dataKeyId !== dataKeyId) await context.db.wraps.delete(dataKeyId);
+  if (published !== undefined) return;
+  const row = await context.db.versions.find(name, version);
+  if (row?.intent === intent) await context.db.versions.delete(name, version);
+  for (const blob of await context.blobs.list(blobNames(name, version).folder))
+    await context.blobs.delete(blob);
+}
+
+/** A blob that is gone is a change like any other. */
+async function readBlob(context: RegistryContext, name: string): Promise<Uint8Array | undefined> {
+  return (await context.blobs.has(name)) ? await context.blobs.get(name) : undefined;
+}
+
+function missing(folder: string): RegistryError {
+  return new RegistryError('registry.file-tampered', `a file is missing in ${folder}`);
+}

@@ -1,0 +1,94 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AuditLog, openAuditLog } from '../../src/audit/index.ts';
+import { type Clock, ManualClock, SeededRandom } from '../../src/base/index.ts';
+import {
+  canonicalJson,
+  createFileKeyStore,
+  type FileKeyStore,
+  openFileKeyStore,
+  sha256,
+} from '../../src/crypto/index.ts';
+import { BoostedModel, encodeModel } from '../../src/models/index.ts';
+import { type Candidate, openRegistry, type Registry } from '../../src/registry/index.ts';
+import {
+  type BlobStore,
+  type Database,
+  openDatabase,
+  openDirectoryBlobStore,
+  stateLayout,
+} from '../../src/storage/index.ts';
+import { RANDOM_COLUMNS, randomModel } from './random-model.ts';
+
+/** A registry and all it stands on, in one state folder. */
+export interface House {
+  readonly folder: string;
+  readonly keys: FileKeyStore;
+  readonly log: AuditLog;
+  readonly blobs: BlobStore;
+  readonly db: Database;
+  readonly registry: Registry;
+  close(): Promise<void>;
+}
+
+/** Opens the house in `folder/state`, made at the first call; the unlock file stands in `folder/config`. */
+export async function openHouse(folder: string, clock: Clock = new ManualClock()): Promise<House> {
+  const layout = stateLayout(join(folder, 'state'));
+  const options = {
+    path: layout.keys,
+    secret: { kind: 'file', path: join(folder, 'config', 'unlock.key') },
+    clock,
+  } as const;
+  const keys = await (existsSync(layout.keys) ? openFileKeyStore(options) : createFileKeyStore(options));
+  const log = await openAuditLog({ folder: layout.audit, keys, clock });
+  const blobs = await openDirectoryBlobStore(layout.blobs);
+  const db = await openDatabase(layout.database);
+  const registry = await openRegistry({ keys, log, blobs, db, clock });
+  return {
+    folder,
+    keys,
+    log,
+    blobs,
+    db,
+    registry,
+    close: async () => {
+      await log.close();
+      await db.close();
+      await keys.close();
+    },
+  };
+}
+
+export const FIXTURE_SCHEMA: Uint8Array = Buffer.from(
+  canonicalJson({ v: 1, name: 'fixture', columns: RANDOM_COLUMNS.map(({ name }) => ({ name })) }),
+);
+
+/** A small candidate that agrees with itself; other seeds give other weights. */
+export function makeCandidate(
+  options: { readonly name?: string; readonly seed?: number; readonly passed?: boolean } = {},
+): Candidate {
+  const { name = 'flow', seed = 1, passed = true } = options;
+  const { parts } = randomModel(new SeededRandom(seed));
+  const modelBytes = encodeModel(new BoostedModel({ ...parts, schemaId: sha256(FIXTURE_SCHEMA) }));
+  return {
+    name,
+    modelBytes,
+    schemaBytes: FIXTURE_SCHEMA,
+    gateReport: {
+      v: 1,
+      passed,
+      gates: [{ name: 'accuracy', passed, value: passed ? 0.9 : 0.5, threshold: 0.8, comparison: '>=' }],
+      dataDigest: sha256('gate data'),
+      modelDigest: sha256(modelBytes),
+      metrics: { accuracy: { value: 0.9, low: 0.89, high: 0.91 } },
+      createdAt: '2026-01-01T00:00:00.000Z',
+    },
+    provenance: {
+      dataDigest: sha256('training data'),
+      sourceKinds: ['packets'],
+      configuration: { rounds: 3 },
+      seed,
+      trainer: 'fixture',
+    },
+  };
+}
