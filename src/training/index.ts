@@ -15,7 +15,16 @@ export {
 } from './data-split.ts';
 export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors.ts';
 export { type Evaluation, evaluateModel } from './evaluate.ts';
+export { type GateConfig, type GateInputs, gateConfigSchema, medianLatencyUs, runGates } from './gates.ts';
 export { type LabelledTable, selectRows } from './labelled-table.ts';
+export {
+  assignFolds,
+  type LeaveTypesOutInput,
+  leaveTypesOut,
+  type UnseenTypesFold,
+  type UnseenTypesValidation,
+} from './leave-types-out.ts';
+export { type Stump, type StumpOptions, trainStump } from './stump.ts';
 export {
   TRAINER,
   type TrainingProvenance,

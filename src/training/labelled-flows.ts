@@ -1,0 +1,97 @@
+import type { Digest } from '../base/index.ts';
+import { FlowExtractor, type LoadedSchema } from '../features/index.ts';
+import type { FlowRecord } from '../traffic/index.ts';
+import { TrainingError } from './errors.ts';
+import type { LabelledTable } from './labelled-table.ts';
+
+/** The label of everything that is no attack. */
+const BENIGN = 'benign';
+/** Values held at most: 2 GB. */
+const MAX_VALUES = 500_000_000;
+
+export interface LabelledFlowsInput {
+  /** Flows of one source, in the order in which it gives them. */
+  readonly batches: AsyncIterable<readonly FlowRecord[]> | Iterable<readonly FlowRecord[]>;
+  /** A schema of kind flows. */
+  readonly schema: LoadedSchema;
+  /** `benign` or the kind of attack. */
+  readonly labelOf: (flow: FlowRecord) => string;
+  /** Of the data the flows came from. */
+  readonly digest?: Digest;
+  readonly onBatch?: (flows: number) => void;
+}
+
+/**
+ * Rows for training from flows, by the very extractor that serves live traffic. Flows the schema refuses are left
+ * out. Throws training.table-invalid when there are too many.
+ */
+export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTable> {
+  const { schema, labelOf, digest } = input;
+  const extractor = new FlowExtractor(schema);
+  const columns = schema.schema.columns.length;
+  const typeNames = [BENIGN];
+  const types: number[] = [];
+  const times: number[] = [];
+  const parts: Float32Array[] = [];
+  for await (const flows of input.batches) {
+    const batch = extractor.extract(flows);
+    const refused = new Set(batch.rejected.map(({ row }) => row));
+    for (const [row, flow] of flows.entries()) {
+      if (refused.has(row)) continue;
+      const label = labelOf(flow);
+      let type = typeNames.indexOf(label);
+      if (type === -1) type = typeNames.push(label) - 1;
+      types.push(type);
+      times.push(flow.endMs);
+      parts.push(batch.values.subarray(row * columns, (row + 1) * columns));
+    }
+    if (types.length * columns > MAX_VALUES) {
+      throw new TrainingError(
+        'training.table-invalid',
+        `expected at most ${MAX_VALUES} values, got more than ${types.length} flows of ${columns}`,
+      );
+    }
+    input.onBatch?.(types.length);
+  }
+  const values = new Float32Array(types.length * columns);
+  for (const [row, part] of parts.entries()) values.set(part, row * columns);
+  return {
+    rows: types.length,
+    columns,
+    values,
+    labels: Uint8Array.from(types, (type) => (type === 0 ? 0 : 1)),
+    typeIndex: Uint16Array.from(types),
+    typeNames,
+    times: Float64Array.from(times),
+    ...(digest === undefined ? {} : { digest }),
+  };
+}
+
+/** Rows of several tables of one schema, one after the other. The digest is computed anew from the rows. */
+export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
+  const [first] = tables;
+  if (first === undefined) throw new TrainingError('training.table-invalid', 'expected a table to join, got none');
+  const { columns } = first;
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+  const typeNames = [...new Set(tables.flatMap((table) => table.typeNames))];
+  const values = new Float32Array(rows * columns);
+  const labels = new Uint8Array(rows);
+  const typeIndex = new Uint16Array(rows);
+  let at = 0;
+  for (const table of tables) {
+    if (table.columns !== columns) {
+      throw new TrainingError(
+        'training.table-invalid',
+        `expected tables of ${columns} columns, got one of ${table.columns}`,
+      );
+    }
+    values.set(table.values, at * columns);
+    labels.set(table.labels, at);
+    const toJoined = table.typeNames.map((name) => typeNames.indexOf(name));
+    for (let row = 0; row < table.rows; row++) {
+      typeIndex[at + row] = toJoined[table.typeIndex[row] as number] as number;
+    }
+    at += table.rows;
+  }
+  return { rows, columns, values, labels, typeIndex, typeNames };
+}
