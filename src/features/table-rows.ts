@@ -182,11 +182,11 @@ export class TableRows {
   }
 
   #reserve(): void {
-    if (this.accepted < this.#labels.length) return;
     const columns = this.#codecs.length;
     if ((this.accepted + 1) * columns > this.#limits.maxValues) {
       throw new FeatureError('features.table-too-large', `expected at most ${this.#limits.maxValues} values`);
     }
+    if (this.accepted < this.#labels.length) return;
     const rows = this.#labels.length * 2;
     this.#values = grown(this.#values, new Float32Array(rows * columns));
     this.#labels = grown(this.#labels, new Uint8Array(rows));

@@ -1,10 +1,7 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
 import type { Digest } from '../base/index.ts';
-import { readCsvRows } from './csv-rows.ts';
+import { readCsvRows } from '../traffic/index.ts';
 import { FeatureError } from './errors.ts';
+import { HashedFile } from './hashed-file.ts';
 import { RejectCounts, type RejectExample } from './reject-counts.ts';
 import type { LoadedSchema } from './schema.ts';
 import { TableRows } from './table-rows.ts';
@@ -63,7 +60,7 @@ export interface Table {
 /**
  * Reads a CSV file, plain or gzip, by a schema of kind table. Rows that break the schema are counted and left
  * out. Throws `features.table-unreadable`, `features.table-malformed` (header, or too many bad rows; names the
- * line), `features.table-too-large`, `features.schema-unsupported`.
+ * line), `features.table-too-large`, `features.schema-unsupported`, and `traffic.csv-malformed` with the line.
  */
 export async function readTable(
   path: string,
@@ -73,12 +70,17 @@ export async function readTable(
   const limits: TableOptions = { ...TABLE_DEFAULTS, ...options };
   const rejects = new RejectCounts();
   const rows = new TableRows(loaded, limits, rejects);
-  const hash = createHash('sha256');
-  for await (const batch of readCsvRows(hashed(path, hash))) {
-    limits.signal?.throwIfAborted();
-    for (const cells of batch) rows.add(cells);
-    refuseBadFile(path, rows, limits);
+  const file = new HashedFile(path);
+  try {
+    for await (const batch of readCsvRows(file.chunks())) {
+      limits.signal?.throwIfAborted();
+      for (const cells of batch) rows.add(cells);
+      refuseBadFile(path, rows, limits);
+    }
+  } catch (error) {
+    throw file.failure ?? error;
   }
+  if (file.failure !== undefined) throw file.failure;
   if (rows.read === 0) throw new FeatureError('features.table-malformed', `${path}: expected rows, got none`);
   refuseBadFile(path, rows, { maxRejectedShare: limits.maxRejectedShare, settled: true });
   return {
@@ -86,7 +88,7 @@ export async function readTable(
     sourceKind: 'table',
     ...rows.finish(),
     columnNames: loaded.schema.columns.map((column) => column.name),
-    digest: `sha256:${hash.digest('hex')}`,
+    digest: file.digest(),
     counters: {
       read: rows.read,
       accepted: rows.accepted,
@@ -113,43 +115,4 @@ function refuseBadFile(
     `${path}: ${total} of ${rows.read} rows do not fit the schema; the first is line ${first?.row}, ` +
       `column ${first?.column}: ${first?.code}`,
   );
-}
-
-/** The uncompressed bytes of a file, in chunks, each fed to the hash on its way. */
-async function* hashed(path: string, hash: ReturnType<typeof createHash>): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of uncompressed(path)) {
-      hash.update(chunk);
-      yield chunk;
-    }
-  } catch (cause) {
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
-    throw new FeatureError('features.table-unreadable', `${path}: cannot be read (${reason})`, { cause });
-  }
-}
-
-async function* uncompressed(path: string): AsyncGenerator<Uint8Array> {
-  const file = createReadStream(path, { highWaterMark: 256 * 1024 });
-  const chunks = file[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  try {
-    const first = await chunks.next();
-    if (first.done) return;
-    const isGzip = first.value[0] === 0x1f && first.value[1] === 0x8b;
-    const whole = joined(first.value, chunks);
-    if (!isGzip) yield* whole;
-    else yield* gunzipped(whole);
-  } finally {
-    file.destroy();
-  }
-}
-
-async function* joined(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  yield first;
-  for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
-}
-
-async function* gunzipped(compressed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const gunzip = createGunzip({ chunkSize: 256 * 1024 });
-  pipeline(compressed, gunzip, () => {}); // an error of either side ends the iteration below with it
-  yield* gunzip as AsyncIterable<Uint8Array>;
 }
