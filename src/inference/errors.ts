@@ -47,6 +47,11 @@ export const INFERENCE_ERRORS = {
     retry: true,
     says: 'The model failed on a batch, and the fallback is to reject, or failed too.',
   },
+  'inference.unexpected-model': {
+    category: 'model',
+    retry: false,
+    says: 'The model is not the one that the configuration expects; the message says what differs.',
+  },
   'inference.config-invalid': {
     category: 'validation',
     retry: false,

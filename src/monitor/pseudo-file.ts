@@ -18,10 +18,6 @@ export class PseudoFile {
     }
   }
 
-  get exists(): boolean {
-    return this.#descriptor !== undefined;
-  }
-
   /** The first `limit` bytes as text. */
   read(limit = buffer.length): string {
     if (this.#descriptor === undefined) return '';
