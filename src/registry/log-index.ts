@@ -18,6 +18,8 @@ export interface Publication {
   readonly schemaId: Digest;
   readonly gatesPassed: boolean;
   readonly dataKeyId: string;
+  /** Of the database's whole row, its intent aside. */
+  readonly rowDigest: Digest;
 }
 
 /** What a promote or rollback intent says. */
@@ -34,14 +36,15 @@ export interface AliasMove {
 }
 
 /** The fields of an intent's detail, as the registry writes them. */
-export const PUBLISH_DETAIL = z.object({
+const PUBLISH_DETAIL = z.object({
   digest: digestField,
   manifestDigest: digestField,
   schemaId: digestField,
   gatesPassed: z.boolean(),
   dataKeyId: z.string(),
+  rowDigest: digestField,
 });
-export const MOVE_DETAIL = z.object({
+const MOVE_DETAIL = z.object({
   alias: z.string().refine(isName),
   previous: z.union([z.null(), z.string().refine(isVersion)]),
   approvals: z.array(z.string()),

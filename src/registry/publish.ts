@@ -3,6 +3,7 @@ import { audited } from '../audit/index.ts';
 import { type Digest, faultPoint } from '../base/index.ts';
 import { canonicalJson, seal, sha256, sha256Hex, wrapForStore } from '../crypto/index.ts';
 import { decodeModel } from '../models/index.ts';
+import type { VersionRow } from '../storage/index.ts';
 import type { Actor, RegistryContext } from './context.ts';
 import { RegistryError } from './errors.ts';
 import { GATE_REPORT, type GateReport } from './gate-report.ts';
@@ -11,7 +12,7 @@ import { MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
 import { checkName, checkVersion, nextVersion } from './names.ts';
 import { signStatement } from './oms.ts';
 import { checkAgreement, weightsContext } from './verify.ts';
-import { blobNames, removeUnfinished } from './version-files.ts';
+import { blobNames, removeUnfinished, rowDigest } from './version-files.ts';
 
 /** A trained model that asks to be published. Training holds no keys. */
 export interface Candidate {
@@ -75,38 +76,46 @@ export async function publishVersion(
     throw new RegistryError('registry.version-exists', `${name} has a version ${version} already`);
   }
   const prepared = prepare(candidate, version, by, new Date(context.clock.now()).toISOString());
-  const detail = {
-    digest: prepared.manifest.weights.digest,
-    manifestDigest: sha256(prepared.texts.manifest),
-    schemaId: prepared.manifest.schemaId,
-    gatesPassed: prepared.gatesPassed,
+  const { manifest, gatesPassed } = prepared;
+  const row = {
+    name,
+    version,
+    digest: manifest.weights.digest,
+    schemaId: manifest.schemaId,
+    sourceKinds: manifest.sourceKinds,
+    gatesPassed,
     dataKeyId: `dk-${randomBytes(16).toString('hex')}`,
+    createdAt: manifest.createdAt,
+    author: manifest.author,
+  };
+  const detail = {
+    digest: row.digest,
+    manifestDigest: sha256(prepared.texts.manifest),
+    schemaId: row.schemaId,
+    gatesPassed,
+    dataKeyId: row.dataKeyId,
+    rowDigest: rowDigest(row),
   };
   const input = { action: PUBLISH, principal: by.principal, subject: `${name}@${version}`, detail };
   return await audited(context.log, input, async (intent) => {
     const publication: Publication = { intent, name, version, ...detail };
     try {
-      await writeVersion(context, prepared, publication);
+      await writeVersion(context, prepared, { ...row, intent });
     } catch (error) {
       await removeUnfinished(context, publication);
       throw error;
     }
-    const { dataKeyId: _, ...published } = publication;
-    return published;
+    const { digest, manifestDigest } = detail;
+    return { name, version, digest, manifestDigest, gatesPassed, intent };
   });
 }
 
-async function writeVersion(
-  context: RegistryContext,
-  prepared: Prepared,
-  publication: Publication,
-): Promise<void> {
+async function writeVersion(context: RegistryContext, prepared: Prepared, row: VersionRow): Promise<void> {
   const { manifest, weights, texts } = prepared;
-  const { name, version, dataKeyId, intent } = publication;
-  const names = blobNames(name, version);
+  const names = blobNames(row.name, row.version);
   const { blob, dataKey } = seal(weights, weightsContext(manifest));
   try {
-    await context.db.wraps.put(await wrapForStore(context.keys, dataKeyId, dataKey));
+    await context.db.wraps.put(await wrapForStore(context.keys, row.dataKeyId, dataKey));
   } finally {
     dataKey.wipe();
   }
@@ -118,18 +127,7 @@ async function writeVersion(
   faultPoint('registry.publish.written');
   await context.blobs.put(names.signature, await sign(context, prepared));
   faultPoint('registry.publish.signed');
-  await context.db.versions.insert({
-    name,
-    version,
-    digest: manifest.weights.digest,
-    schemaId: manifest.schemaId,
-    sourceKinds: manifest.sourceKinds,
-    gatesPassed: prepared.gatesPassed,
-    dataKeyId,
-    intent,
-    createdAt: manifest.createdAt,
-    author: manifest.author,
-  });
+  await context.db.versions.insert(row);
   faultPoint('registry.publish.recorded');
 }
 

@@ -1,3 +1,6 @@
+import type { Digest } from '../base/index.ts';
+import { canonicalJson, sha256 } from '../crypto/index.ts';
+import type { VersionRow } from '../storage/index.ts';
 import type { RegistryContext, RegistryParts } from './context.ts';
 import { RegistryError } from './errors.ts';
 import type { Publication } from './log-index.ts';
@@ -76,10 +79,7 @@ export async function findPublication(
     row === undefined ||
     publication === undefined ||
     row.intent !== publication.intent ||
-    row.digest !== publication.digest ||
-    row.schemaId !== publication.schemaId ||
-    row.gatesPassed !== publication.gatesPassed ||
-    row.dataKeyId !== publication.dataKeyId
+    rowDigest(row) !== publication.rowDigest
   ) {
     throw new RegistryError(
       'registry.version-not-in-log',
@@ -87,6 +87,24 @@ export async function findPublication(
     );
   }
   return publication;
+}
+
+/** Over every column but the intent, which is not known yet when the digest is logged. */
+export function rowDigest(row: Omit<VersionRow, 'intent'>): Digest {
+  const { name, version, digest, schemaId, sourceKinds, gatesPassed, dataKeyId, createdAt, author } = row;
+  return sha256(
+    canonicalJson({
+      name,
+      version,
+      digest,
+      schemaId,
+      sourceKinds,
+      gatesPassed,
+      dataKeyId,
+      createdAt,
+      author,
+    }),
+  );
 }
 
 /**
