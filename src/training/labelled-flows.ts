@@ -70,7 +70,8 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
 /** Rows of several tables of one schema, one after the other. The digest is computed anew from the rows. */
 export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
   const [first] = tables;
-  if (first === undefined) throw new TrainingError('training.table-invalid', 'expected a table to join, got none');
+  if (first === undefined)
+    throw new TrainingError('training.table-invalid', 'expected a table to join, got none');
   const { columns } = first;
   const rows = tables.reduce((sum, table) => sum + table.rows, 0);
   const typeNames = [...new Set(tables.flatMap((table) => table.typeNames))];

@@ -68,6 +68,8 @@ export interface TrainingResult {
   readonly validation: BinaryMetrics;
   readonly threshold: number;
   readonly calibration: Calibration;
+  /** The calibration part itself, for gates. */
+  readonly held: LabelledTable;
   readonly rows: {
     readonly given: number;
     readonly train: number;
@@ -152,6 +154,7 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
     validation: binaryMetrics(heldProbability, held.labels, threshold),
     threshold,
     calibration,
+    held,
     rows: {
       given: table.rows,
       train: split.train.length,

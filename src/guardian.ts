@@ -1,0 +1,373 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Detection, DetectionStore } from './alerts/index.ts';
+import { type AuditLog, auditedKeyStore, type Denial, DenialCollapser, openAuditLog } from './audit/index.ts';
+import {
+  type Clock,
+  type ConfigOrigin,
+  type Logger,
+  Metrics,
+  type Milliseconds,
+  silentLogger,
+  systemClock,
+} from './base/index.ts';
+import type { Configuration } from './configuration.ts';
+import {
+  CryptoError,
+  createFileKeyStore,
+  type KeyStore,
+  openFileKeyStore,
+  type UnlockSecret,
+} from './crypto/index.ts';
+import {
+  encodeEventInto,
+  type FeatureBatch,
+  FlowExtractor,
+  type LoadedSchema,
+  parseSchema,
+} from './features/index.ts';
+import { Engine, InferenceError } from './inference/index.ts';
+import type { Score } from './models/index.ts';
+import { Monitor } from './monitor/index.ts';
+import {
+  type Actor,
+  type AliasChange,
+  openRegistry,
+  type Registry,
+  type VerifiedModel,
+} from './registry/index.ts';
+import {
+  createPolicy,
+  type Decision,
+  Guardrails,
+  isSourceProven,
+  readMachineAddresses,
+} from './response/index.ts';
+import {
+  claimState,
+  type Database,
+  openDatabase,
+  openDirectoryBlobStore,
+  type StateOwner,
+  stateLayout,
+} from './storage/index.ts';
+import type { FlowRecord } from './traffic/index.ts';
+
+export interface GuardianOptions {
+  readonly stateFolder: string;
+  /** Where the unlock secret lies, apart from the state. */
+  readonly configFolder: string;
+  readonly config: Configuration;
+  readonly origins?: ReadonlyMap<string, ConfigOrigin>;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  /** Opens the key store; the unlock file of the configuration folder by default. */
+  readonly secret?: UnlockSecret;
+}
+
+/** One flow at the end of the route of data. */
+export interface FlowOutcome {
+  readonly flow: FlowRecord;
+  readonly score: Score;
+  readonly decision: Decision;
+}
+
+export interface IngestOptions {
+  /** Names the stream the flows belong to: each has its own windows. */
+  readonly route?: string;
+  /** Registry name of the model; the configured one by default. */
+  readonly model?: string;
+  /** Whether to hand back every flow with its score and decision. */
+  readonly outcomes?: boolean;
+}
+
+export interface IngestResult {
+  readonly flows: number;
+  readonly verdicts: Readonly<Record<Score['verdict'], number>>;
+  readonly decisions: Readonly<Record<Decision['verdict'], number>>;
+  /** Findings raised or changed by these flows. */
+  readonly detections: readonly Detection[];
+  readonly outcomes?: readonly FlowOutcome[];
+}
+
+/** Streams with windows of their own; the one unused longest is forgotten for a new one. */
+const MAX_ROUTES = 64;
+const DEFAULT_ROUTE = 'events';
+
+interface Parts {
+  readonly owner: StateOwner;
+  readonly keys: KeyStore;
+  readonly log: AuditLog;
+  readonly database: Database;
+  readonly registry: Registry;
+  readonly engine: Engine;
+  readonly detections: DetectionStore;
+  readonly guardrails: Guardrails;
+  readonly monitor: Monitor;
+}
+
+/**
+ * The parts of one guardian, joined. It owns its state folder until it is closed. Throws what the parts throw;
+ * `storage.state-owned` where another process owns the folder.
+ */
+export async function openGuardian(options: GuardianOptions): Promise<Guardian> {
+  const { config, stateFolder } = options;
+  const clock = options.clock ?? systemClock;
+  const layout = stateLayout(stateFolder);
+  const owner = await claimState(stateFolder);
+  const opened: { close(): Promise<void> }[] = [{ close: () => owner.release() }];
+  try {
+    const store = await openKeys(options, layout.keys, clock);
+    opened.push(store);
+    await mkdir(layout.audit, { recursive: true, mode: 0o700 });
+    const log = await openAuditLog({ folder: layout.audit, keys: store, clock });
+    opened.push(log);
+    const keys = auditedKeyStore(store, log);
+    const database = await openDatabase(layout.database);
+    opened.push(database);
+    const blobs = await openDirectoryBlobStore(layout.blobs);
+    const registry = await openRegistry({ keys, log, blobs, db: database, clock });
+    const engine = new Engine({ config: config.inference, clock });
+    const detections = new DetectionStore({ queries: database.detections, clock, config: config.alerts });
+    const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
+    const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });
+    monitor.start();
+    const parts = { owner, keys, log, database, registry, engine, detections, monitor };
+    return new Guardian(options, { ...parts, guardrails: new Guardrails(policy) });
+  } catch (error) {
+    // Closed in reverse, and the first fault is the one that is told.
+    for (const part of opened.reverse()) await part.close().catch(() => {});
+    throw error;
+  }
+}
+
+export class Guardian {
+  readonly config: Configuration;
+  readonly origins: ReadonlyMap<string, ConfigOrigin>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics = new Metrics();
+  readonly stateFolder: string;
+  readonly keys: KeyStore;
+  readonly log: AuditLog;
+  readonly database: Database;
+  readonly registry: Registry;
+  readonly engine: Engine;
+  readonly detections: DetectionStore;
+  readonly guardrails: Guardrails;
+  readonly monitor: Monitor;
+  readonly #owner: StateOwner;
+  readonly #denials: DenialCollapser;
+  readonly #schemas = new Map<string, LoadedSchema>();
+  readonly #routes = new Map<string, FlowExtractor>();
+  readonly #flows = this.metrics.counter('flows_total', 'Flows that were scored, by verdict.', ['verdict']);
+  readonly #decisions = this.metrics.counter('decisions_total', 'Decisions, by verdict.', ['verdict']);
+  readonly #findings = this.metrics.counter('findings_total', 'States of findings, by activity.', [
+    'activity',
+  ]);
+  readonly #scoring = this.metrics.histogram('scoring_seconds', 'Features to decision, a batch.');
+
+  /** Made by `openGuardian`. */
+  constructor(options: GuardianOptions, parts: Parts) {
+    this.config = options.config;
+    this.origins = options.origins ?? new Map();
+    this.clock = options.clock ?? systemClock;
+    this.logger = options.logger ?? silentLogger;
+    this.stateFolder = options.stateFolder;
+    this.keys = parts.keys;
+    this.log = parts.log;
+    this.database = parts.database;
+    this.registry = parts.registry;
+    this.engine = parts.engine;
+    this.detections = parts.detections;
+    this.guardrails = parts.guardrails;
+    this.monitor = parts.monitor;
+    this.#owner = parts.owner;
+    this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
+    this.metrics.gauge('audit_entries', 'Entries of the audit log.', () => this.log.size);
+    this.metrics.gauge(
+      'open_findings',
+      'Findings that still grow.',
+      () => this.detections.stats.openFindings,
+    );
+    this.metrics.gauge('resident_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss());
+  }
+
+  /** Verifies the model a reference names and puts it in place. Throws `registry.*`, `inference.*`. */
+  async load(reference: string): Promise<VerifiedModel> {
+    const verified = await this.registry.verify(reference);
+    await this.#put(verified);
+    return verified;
+  }
+
+  /** Moves an alias; where that is the champion, the model serves when this resolves. */
+  async promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {
+    const change = await this.registry.promote(name, version, alias, by);
+    if (alias === 'champion') await this.load(`${name}@champion`);
+    return change;
+  }
+
+  /** Takes an alias back to the approved version before. */
+  async rollback(name: string, alias: string, by: Actor): Promise<AliasChange> {
+    const change = await this.registry.rollback(name, alias, by);
+    if (alias === 'champion') await this.load(`${name}@champion`);
+    return change;
+  }
+
+  /** The schema of the model loaded under a name. */
+  schemaOf(model: string): LoadedSchema | undefined {
+    return this.#schemas.get(model);
+  }
+
+  /** The route of data: extractor, engine, policy and guard rails, alerts. Flows are of one source kind. */
+  async ingestFlows(flows: readonly FlowRecord[], options: IngestOptions = {}): Promise<IngestResult> {
+    const model = options.model ?? this.modelName;
+    const started = this.clock.monotonic();
+    const batch = this.#extractor(options.route ?? DEFAULT_ROUTE, model).extract(flows);
+    const scores = await this.engine.score(batch, { model });
+    const outcomes = flows.map((flow, i): FlowOutcome => {
+      const score = scores[i] as Score;
+      const decision = this.guardrails.judge({
+        score,
+        source: flow.sourceAddress,
+        sourceProven: isSourceProven(flow),
+        nowMs: flow.endMs,
+      });
+      return { flow, score, decision };
+    });
+    this.#scoring.observe({}, (this.clock.monotonic() - started) / 1000);
+    const detections = [
+      ...(await this.detections.record(outcomes)),
+      ...(await this.detections.advance(lastEnd(flows))),
+    ];
+    return this.#count(outcomes, detections, options.outcomes === true);
+  }
+
+  /** Closes the findings of a source that has ended, and forgets its windows. */
+  async endRoute(route: string): Promise<readonly Detection[]> {
+    for (const key of this.#routes.keys()) if (key.startsWith(`${route}\n`)) this.#routes.delete(key);
+    return this.detections.finish();
+  }
+
+  /** Scores events given as named features. Throws `features.*` for an event that does not fit the schema. */
+  async scoreEvents(
+    model: string,
+    events: readonly Readonly<Record<string, unknown>>[],
+  ): Promise<readonly Score[]> {
+    const loaded = this.#schema(model);
+    const width = loaded.schema.columns.length;
+    const values = new Float32Array(events.length * width);
+    for (const [i, event] of events.entries()) {
+      encodeEventInto(loaded, event, values.subarray(i * width, (i + 1) * width));
+    }
+    return this.scoreVectors(model, values, events.length);
+  }
+
+  /** Scores feature vectors: row-major rows x columns, owned by the caller, only read. */
+  scoreVectors(model: string, values: Float32Array, rows: number): Promise<readonly Score[]> {
+    const { schema, id } = this.#schema(model);
+    const batch: FeatureBatch = {
+      schemaId: id,
+      sourceKind: this.engine.current(model)?.sourceKinds[0] ?? '',
+      rows,
+      columns: schema.columns.length,
+      values,
+      rejected: [],
+    };
+    return this.engine.score(batch, { model });
+  }
+
+  /** Registry name of the configured model. */
+  get modelName(): string {
+    return this.config.model.modelPath.split('@')[0] as string;
+  }
+
+  /** Notes a refusal in the log; equal ones of a second become one entry with a count. */
+  denied(denial: Denial): void {
+    this.#denials.deny(denial);
+  }
+
+  async close(): Promise<void> {
+    this.monitor.stop();
+    this.detections.close();
+    await this.#denials.close();
+    await this.log.close();
+    await this.database.close();
+    await this.keys.close();
+    await this.#owner.release();
+  }
+
+  async #put(verified: VerifiedModel): Promise<void> {
+    const { config } = this;
+    const loaded = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
+    if (verified.name === this.modelName) checkExpected(config, verified, loaded);
+    await this.engine.load(verified);
+    const before = this.#schemas.get(verified.name);
+    this.#schemas.set(verified.name, loaded);
+    if (before !== undefined && before.id !== loaded.id) {
+      for (const key of this.#routes.keys()) if (key.endsWith(`\n${verified.name}`)) this.#routes.delete(key);
+    }
+  }
+
+  #schema(model: string): LoadedSchema {
+    const loaded = this.#schemas.get(model);
+    if (loaded === undefined) {
+      throw new InferenceError('inference.no-model', `no model named ${JSON.stringify(model)} is loaded`);
+    }
+    return loaded;
+  }
+
+  /** One extractor a stream and model; taken out and put back, so that the first of the map is the stalest. */
+  #extractor(route: string, model: string): FlowExtractor {
+    const key = `${route}\n${model}`;
+    const extractor = this.#routes.get(key) ?? new FlowExtractor(this.#schema(model));
+    this.#routes.delete(key);
+    this.#routes.set(key, extractor);
+    if (this.#routes.size > MAX_ROUTES) this.#routes.delete(this.#routes.keys().next().value as string);
+    return extractor;
+  }
+
+  #count(outcomes: readonly FlowOutcome[], detections: readonly Detection[], keep: boolean): IngestResult {
+    const verdicts = { attack: 0, benign: 0, abstain: 0 };
+    const decisions = { allow: 0, observe: 0, 'would-block': 0, vetoed: 0, block: 0 };
+    for (const { score, decision } of outcomes) {
+      verdicts[score.verdict]++;
+      decisions[decision.verdict]++;
+    }
+    for (const [verdict, n] of Object.entries(verdicts)) if (n > 0) this.#flows.add({ verdict }, n);
+    for (const [verdict, n] of Object.entries(decisions)) if (n > 0) this.#decisions.add({ verdict }, n);
+    for (const { activity } of detections) this.#findings.add({ activity });
+    return { flows: outcomes.length, verdicts, decisions, detections, ...(keep && { outcomes }) };
+  }
+}
+
+/** What the configuration expects of the model that watches; nothing else may take its place. */
+function checkExpected({ model }: Configuration, verified: VerifiedModel, { schema }: LoadedSchema): void {
+  if (model.modelVersion !== null && verified.version !== model.modelVersion) {
+    throw new InferenceError(
+      'inference.unexpected-model',
+      `the configuration expects ${verified.name}@${model.modelVersion}, got ${verified.version}`,
+    );
+  }
+  const columns = schema.columns.map(({ name }) => name);
+  if (model.featureColumns !== null && model.featureColumns.join('\n') !== columns.join('\n')) {
+    throw new InferenceError(
+      'inference.unexpected-model',
+      `the configuration names ${model.featureColumns.length} feature columns, the model's schema has other ones`,
+    );
+  }
+}
+
+async function openKeys(options: GuardianOptions, path: string, clock: Clock): Promise<KeyStore> {
+  const secret = options.secret ?? { kind: 'file', path: join(options.configFolder, 'unlock.key') };
+  try {
+    return await openFileKeyStore({ path, secret, clock });
+  } catch (error) {
+    if (!(error instanceof CryptoError) || error.code !== 'crypto.store-missing') throw error;
+    return createFileKeyStore({ path, secret, clock });
+  }
+}
+
+function lastEnd(flows: readonly FlowRecord[]): Milliseconds {
+  return flows.reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
+}
