@@ -2,19 +2,33 @@ import type { FlowRecord } from '../traffic/index.ts';
 import { serviceKey, stateClass } from './flow-classes.ts';
 import { KeyTable } from './key-table.ts';
 
-/** One of the four keys under which a flow is remembered, with the chain of its flows, newest first. */
-export interface FlowChain {
-  /** Slot of the key, by entry. */
-  readonly slot: Int32Array;
-  /** The entry before, of the same key, by entry; meaningless beyond the number of live entries of the key. */
-  readonly previous: Int32Array;
-  readonly held: Int32Array;
-}
+/**
+ * Where the fields of an entry lie. What the windows read of an entry fills one cache line of 64 bytes, since
+ * walking a chain jumps through memory: entry e has its numbers from `numbers[e * 8]` and its links from
+ * `links[e * 16]`, two views of the same bytes.
+ */
+export const NUMBERS = { stride: 8, start: 0, end: 1, outBytes: 2, inBytes: 3 } as const;
+export const LINKS = {
+  stride: 16,
+  previousOfSource: 8,
+  previousOfDestination: 9,
+  previousOfPair: 10,
+  previousOfChannel: 11,
+  service: 12,
+  failed: 13,
+  source: 14,
+  destination: 15,
+} as const;
+
+const ENTRY_BYTES = 64;
 
 /**
  * The last `capacity` flows, in typed arrays made once, in a ring. Each flow is chained to the one before it of
  * the same source, destination, pair, and channel (pair, protocol and responder's port), so one memory bound
  * covers all keys and a flood of new keys can only push out what is older than `capacity` flows.
+ *
+ * A chain is walked by `previousOf...`, newest first, for at most `held...` entries: what lies beyond has been
+ * overwritten.
  */
 export class FlowHistory {
   readonly capacity: number;
@@ -22,20 +36,14 @@ export class FlowHistory {
   size = 0;
   /** Flows pushed out so far. */
   forgotten = 0;
-  readonly start: Float64Array;
-  readonly end: Float64Array;
-  readonly forwardBytes: Float64Array;
-  readonly backwardBytes: Float64Array;
-  readonly forwardPackets: Float64Array;
-  readonly backwardPackets: Float64Array;
-  /** Protocol and responder's port, as `serviceKey` gives it. */
-  readonly service: Int32Array;
-  /** 1 where the connection did not come about. */
-  readonly failed: Uint8Array;
-  readonly bySource: FlowChain;
-  readonly byDestination: FlowChain;
-  readonly byPair: FlowChain;
-  readonly byChannel: FlowChain;
+  /** Start, end (never before the start) and bytes of each direction. NaN where the source did not report it. */
+  readonly numbers: Float64Array;
+  /** Chains, service key, 1 where the connection did not come about, and the slots of both addresses. */
+  readonly links: Int32Array;
+  /** Packets of the initiator and the responder, 2 an entry. */
+  readonly packets: Float64Array;
+  readonly #pair: Int32Array;
+  readonly #channel: Int32Array;
   readonly #sources: KeyTable<string>;
   readonly #destinations: KeyTable<string>;
   readonly #pairs: KeyTable<number>;
@@ -43,23 +51,17 @@ export class FlowHistory {
   #next = 0;
 
   constructor(capacity: number) {
+    const entries = new ArrayBuffer(capacity * ENTRY_BYTES);
     this.capacity = capacity;
-    this.start = new Float64Array(capacity);
-    this.end = new Float64Array(capacity);
-    this.forwardBytes = new Float64Array(capacity);
-    this.backwardBytes = new Float64Array(capacity);
-    this.forwardPackets = new Float64Array(capacity);
-    this.backwardPackets = new Float64Array(capacity);
-    this.service = new Int32Array(capacity);
-    this.failed = new Uint8Array(capacity);
+    this.numbers = new Float64Array(entries);
+    this.links = new Int32Array(entries);
+    this.packets = new Float64Array(capacity * 2);
+    this.#pair = new Int32Array(capacity);
+    this.#channel = new Int32Array(capacity);
     this.#sources = new KeyTable(capacity);
     this.#destinations = new KeyTable(capacity);
     this.#pairs = new KeyTable(capacity);
     this.#channels = new KeyTable(capacity);
-    this.bySource = chainOf(capacity, this.#sources.held);
-    this.byDestination = chainOf(capacity, this.#destinations.held);
-    this.byPair = chainOf(capacity, this.#pairs.held);
-    this.byChannel = chainOf(capacity, this.#channels.held);
   }
 
   /** Remembers a flow, forgetting the oldest where the ring is full. Returns its entry. */
@@ -68,45 +70,56 @@ export class FlowHistory {
     this.#next = entry + 1 === this.capacity ? 0 : entry + 1;
     if (this.size === this.capacity) this.#forget(entry);
     else this.size++;
+    const { numbers, links, packets } = this;
+    const n = entry * NUMBERS.stride;
+    const l = entry * LINKS.stride;
     const service = serviceKey(flow.protocol, flow.destinationPort);
-    this.start[entry] = flow.startMs;
-    this.end[entry] = Math.max(flow.startMs, flow.endMs);
-    this.forwardBytes[entry] = flow.forward.bytes;
-    this.backwardBytes[entry] = flow.backward.bytes;
-    this.forwardPackets[entry] = flow.forward.packets;
-    this.backwardPackets[entry] = flow.backward.packets;
-    this.service[entry] = service;
-    this.failed[entry] = stateClass(flow.protocol, flow.state).failed ? 1 : 0;
-    const source = link(this.#sources, this.bySource, entry, flow.sourceAddress);
-    const destination = link(this.#destinations, this.byDestination, entry, flow.destinationAddress);
+    numbers[n + NUMBERS.start] = flow.startMs;
+    numbers[n + NUMBERS.end] = Math.max(flow.startMs, flow.endMs);
+    numbers[n + NUMBERS.outBytes] = flow.forward.bytes;
+    numbers[n + NUMBERS.inBytes] = flow.backward.bytes;
+    packets[entry * 2] = flow.forward.packets;
+    packets[entry * 2 + 1] = flow.backward.packets;
+    const source = this.#sources.acquire(flow.sourceAddress);
+    const destination = this.#destinations.acquire(flow.destinationAddress);
     // Slots and capacity stay below 2^22 and services below 2^24, so both keys are exact in a double.
-    const pair = link(this.#pairs, this.byPair, entry, source * this.capacity + destination);
-    link(this.#channels, this.byChannel, entry, pair * 0x1000000 + service);
+    const pair = this.#pairs.acquire(source * this.capacity + destination);
+    const channel = this.#channels.acquire(pair * 0x1000000 + service);
+    this.#pair[entry] = pair;
+    this.#channel[entry] = channel;
+    links[l + LINKS.source] = source;
+    links[l + LINKS.destination] = destination;
+    links[l + LINKS.service] = service;
+    links[l + LINKS.failed] = stateClass(flow.protocol, flow.state).failed ? 1 : 0;
+    links[l + LINKS.previousOfSource] = this.#sources.exchangeNewest(source, entry);
+    links[l + LINKS.previousOfDestination] = this.#destinations.exchangeNewest(destination, entry);
+    links[l + LINKS.previousOfPair] = this.#pairs.exchangeNewest(pair, entry);
+    links[l + LINKS.previousOfChannel] = this.#channels.exchangeNewest(channel, entry);
     return entry;
+  }
+
+  /** Live entries of the same source as this one; likewise the three below. */
+  heldBySource(entry: number): number {
+    return this.#sources.heldBy(this.links[entry * LINKS.stride + LINKS.source] as number);
+  }
+
+  heldByDestination(entry: number): number {
+    return this.#destinations.heldBy(this.links[entry * LINKS.stride + LINKS.destination] as number);
+  }
+
+  heldByPair(entry: number): number {
+    return this.#pairs.heldBy(this.#pair[entry] as number);
+  }
+
+  heldByChannel(entry: number): number {
+    return this.#channels.heldBy(this.#channel[entry] as number);
   }
 
   #forget(entry: number): void {
     this.forgotten++;
-    this.#sources.release(this.bySource.slot[entry] as number);
-    this.#destinations.release(this.byDestination.slot[entry] as number);
-    this.#pairs.release(this.byPair.slot[entry] as number);
-    this.#channels.release(this.byChannel.slot[entry] as number);
+    this.#sources.release(this.links[entry * LINKS.stride + LINKS.source] as number);
+    this.#destinations.release(this.links[entry * LINKS.stride + LINKS.destination] as number);
+    this.#pairs.release(this.#pair[entry] as number);
+    this.#channels.release(this.#channel[entry] as number);
   }
-}
-
-function chainOf(capacity: number, held: Int32Array): FlowChain {
-  return { slot: new Int32Array(capacity), previous: new Int32Array(capacity), held };
-}
-
-function link<K extends string | number>(
-  table: KeyTable<K>,
-  chain: FlowChain,
-  entry: number,
-  key: K,
-): number {
-  const slot = table.acquire(key);
-  chain.slot[entry] = slot;
-  chain.previous[entry] = table.newest[slot] as number;
-  table.newest[slot] = entry;
-  return slot;
 }

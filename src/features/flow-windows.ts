@@ -1,6 +1,6 @@
 import { DistinctCount } from './distinct-count.ts';
 import { FLOW_INDEX as AT } from './flow-columns.ts';
-import type { FlowChain, FlowHistory } from './flow-history.ts';
+import { type FlowHistory, LINKS, NUMBERS } from './flow-history.ts';
 import type { WindowLimits } from './schema.ts';
 
 /** Fewer starts than this have no regularity to speak of. */
@@ -50,11 +50,11 @@ export class FlowWindows {
   }
 
   #writeSource(entry: number, out: Float64Array): void {
-    const { start, service, failed, forwardBytes, backwardBytes, bySource, byDestination } = this.#history;
+    const { numbers, links } = this.#history;
     const { shortMs, longMs } = this.#limits;
-    const count = this.#length(bySource, entry);
-    const t = start[entry] as number;
-    const own = service[entry] as number;
+    const count = this.#length(this.#history.heldBySource(entry));
+    const t = numbers[entry * NUMBERS.stride + NUMBERS.start] as number;
+    const own = links[entry * LINKS.stride + LINKS.service] as number;
     let inShort = 0;
     let inLong = 0;
     let failedAll = 0;
@@ -70,20 +70,26 @@ export class FlowWindows {
     this.#hostsLong.reset();
     this.#hostsOfService.reset();
     this.#ports.reset();
-    for (let k = 0, e = entry; k < count; k++, e = bySource.previous[e] as number) {
-      const s = start[e] as number;
-      const host = byDestination.slot[e] as number;
+    for (
+      let k = 0, e = entry;
+      k < count;
+      k++, e = links[e * LINKS.stride + LINKS.previousOfSource] as number
+    ) {
+      const n = e * NUMBERS.stride;
+      const l = e * LINKS.stride;
+      const s = numbers[n + NUMBERS.start] as number;
+      const host = links[l + LINKS.destination] as number;
       const isLong = Math.abs(s - t) <= longMs;
-      const f = failed[e] as number;
-      const o = forwardBytes[e] as number;
-      const i = backwardBytes[e] as number;
+      const f = links[l + LINKS.failed] as number;
+      const o = numbers[n + NUMBERS.outBytes] as number;
+      const i = numbers[n + NUMBERS.inBytes] as number;
       if (s < earliest) earliest = s;
       if (s > latest) latest = s;
       if (Math.abs(s - t) <= shortMs) inShort++;
       failedAll += f;
       this.#hosts.add(host);
-      this.#ports.add(service[e] as number);
-      if (service[e] === own) {
+      this.#ports.add(links[l + LINKS.service] as number);
+      if (links[l + LINKS.service] === own) {
         same++;
         this.#hostsOfService.add(host);
       }
@@ -115,13 +121,12 @@ export class FlowWindows {
   }
 
   #writeDestination(entry: number, out: Float64Array): void {
-    const { start, end, service, failed, forwardBytes, backwardBytes, bySource, byDestination } =
-      this.#history;
+    const { numbers, links } = this.#history;
     const { shortMs, longMs } = this.#limits;
-    const count = this.#length(byDestination, entry);
-    const t = start[entry] as number;
-    const until = end[entry] as number;
-    const own = service[entry] as number;
+    const count = this.#length(this.#history.heldByDestination(entry));
+    const t = numbers[entry * NUMBERS.stride + NUMBERS.start] as number;
+    const until = numbers[entry * NUMBERS.stride + NUMBERS.end] as number;
+    const own = links[entry * LINKS.stride + LINKS.service] as number;
     let inShort = 0;
     let inLong = 0;
     let failedAll = 0;
@@ -134,10 +139,16 @@ export class FlowWindows {
     let measured = 0;
     this.#hosts.reset();
     this.#ports.reset();
-    for (let k = 0, e = entry; k < count; k++, e = byDestination.previous[e] as number) {
-      const s = start[e] as number;
-      const f = failed[e] as number;
-      const both = (forwardBytes[e] as number) + (backwardBytes[e] as number);
+    for (
+      let k = 0, e = entry;
+      k < count;
+      k++, e = links[e * LINKS.stride + LINKS.previousOfDestination] as number
+    ) {
+      const n = e * NUMBERS.stride;
+      const l = e * LINKS.stride;
+      const s = numbers[n + NUMBERS.start] as number;
+      const f = links[l + LINKS.failed] as number;
+      const both = (numbers[n + NUMBERS.outBytes] as number) + (numbers[n + NUMBERS.inBytes] as number);
       if (s < earliest) earliest = s;
       if (s > latest) latest = s;
       if (Math.abs(s - t) <= longMs) inLong++;
@@ -146,10 +157,10 @@ export class FlowWindows {
         failedShort += f;
       }
       failedAll += f;
-      this.#hosts.add(bySource.slot[e] as number);
-      this.#ports.add(service[e] as number);
-      if (service[e] === own) same++;
-      if (s <= until && (end[e] as number) >= t) open++;
+      this.#hosts.add(links[l + LINKS.source] as number);
+      this.#ports.add(links[l + LINKS.service] as number);
+      if (links[l + LINKS.service] === own) same++;
+      if (s <= until && (numbers[n + NUMBERS.end] as number) >= t) open++;
       if (both >= 0) {
         bytes += both;
         measured++;
@@ -169,10 +180,10 @@ export class FlowWindows {
   }
 
   #writePair(entry: number, out: Float64Array): void {
-    const { start, service, failed, forwardBytes, backwardBytes, byPair } = this.#history;
+    const { numbers, links } = this.#history;
     const { longMs } = this.#limits;
-    const count = this.#length(byPair, entry);
-    const t = start[entry] as number;
+    const count = this.#length(this.#history.heldByPair(entry));
+    const t = numbers[entry * NUMBERS.stride + NUMBERS.start] as number;
     let inLong = 0;
     let failedAll = 0;
     let outBytes = Number.NaN;
@@ -180,15 +191,17 @@ export class FlowWindows {
     let inBytesLong = Number.NaN;
     this.#ports.reset();
     this.#portsLong.reset();
-    for (let k = 0, e = entry; k < count; k++, e = byPair.previous[e] as number) {
-      const o = forwardBytes[e] as number;
-      const i = backwardBytes[e] as number;
-      failedAll += failed[e] as number;
-      this.#ports.add(service[e] as number);
+    for (let k = 0, e = entry; k < count; k++, e = links[e * LINKS.stride + LINKS.previousOfPair] as number) {
+      const n = e * NUMBERS.stride;
+      const l = e * LINKS.stride;
+      const o = numbers[n + NUMBERS.outBytes] as number;
+      const i = numbers[n + NUMBERS.inBytes] as number;
+      failedAll += links[l + LINKS.failed] as number;
+      this.#ports.add(links[l + LINKS.service] as number);
       if (o >= 0) outBytes = outBytes >= 0 ? outBytes + o : o;
-      if (Math.abs((start[e] as number) - t) > longMs) continue;
+      if (Math.abs((numbers[n + NUMBERS.start] as number) - t) > longMs) continue;
       inLong++;
-      this.#portsLong.add(service[e] as number);
+      this.#portsLong.add(links[l + LINKS.service] as number);
       if (o >= 0) outBytesLong = outBytesLong >= 0 ? outBytesLong + o : o;
       if (i >= 0) inBytesLong = inBytesLong >= 0 ? inBytesLong + i : i;
     }
@@ -203,12 +216,11 @@ export class FlowWindows {
   }
 
   #writeChannel(entry: number, out: Float64Array): void {
-    const { start, end, forwardBytes, backwardBytes, forwardPackets, backwardPackets, byChannel } =
-      this.#history;
+    const { numbers, links, packets } = this.#history;
     const { shortMs, longMs } = this.#limits;
-    const count = this.#length(byChannel, entry);
-    const t = start[entry] as number;
-    const until = end[entry] as number;
+    const count = this.#length(this.#history.heldByChannel(entry));
+    const t = numbers[entry * NUMBERS.stride + NUMBERS.start] as number;
+    const until = numbers[entry * NUMBERS.stride + NUMBERS.end] as number;
     let inShort = 0;
     let inLong = 0;
     let open = 0;
@@ -217,22 +229,27 @@ export class FlowWindows {
     let outBytes = 0;
     let inPackets = Number.NaN;
     let inBytes = 0;
-    for (let k = 0, e = entry; k < count; k++, e = byChannel.previous[e] as number) {
-      const s = start[e] as number;
-      const stop = end[e] as number;
+    for (
+      let k = 0, e = entry;
+      k < count;
+      k++, e = links[e * LINKS.stride + LINKS.previousOfChannel] as number
+    ) {
+      const n = e * NUMBERS.stride;
+      const s = numbers[n + NUMBERS.start] as number;
+      const stop = numbers[n + NUMBERS.end] as number;
       durations += stop > s ? stop - s : 0;
       if (s <= until && stop >= t) open++;
       if (Math.abs(s - t) <= shortMs) inShort++;
       if (Math.abs(s - t) > longMs) continue;
       inLong++;
-      const op = forwardPackets[e] as number;
-      const ob = forwardBytes[e] as number;
+      const op = packets[e * 2] as number;
+      const ob = numbers[n + NUMBERS.outBytes] as number;
       if (op + ob >= 0) {
         outPackets = outPackets >= 0 ? outPackets + op : op;
         outBytes += ob;
       }
-      const ip = backwardPackets[e] as number;
-      const ib = backwardBytes[e] as number;
+      const ip = packets[e * 2 + 1] as number;
+      const ib = numbers[n + NUMBERS.inBytes] as number;
       if (ip + ib >= 0) {
         inPackets = inPackets >= 0 ? inPackets + ip : ip;
         inBytes += ib;
@@ -251,48 +268,58 @@ export class FlowWindows {
 
   /**
    * Mean and coefficient of variation (deviation over mean) of the intervals between the sorted starts of the
-   * last `n` flows of the channel, and the variation of their bytes. NaN where there are too few.
+   * last `count` flows of the channel, and the variation of their bytes. NaN where there are too few.
    */
-  #writeRegularity(entry: number, n: number, out: Float64Array): void {
+  #writeRegularity(entry: number, count: number, out: Float64Array): void {
     out[AT.channel_interval_mean] = Number.NaN;
     out[AT.channel_interval_variation] = Number.NaN;
     out[AT.channel_bytes_variation] = Number.NaN;
-    if (n < LEAST_STARTS) return;
-    const { start, forwardBytes, backwardBytes, byChannel } = this.#history;
+    if (count < LEAST_STARTS) return;
+    const { numbers, links } = this.#history;
     const starts = this.#starts;
     let bytes = 0;
-    for (let k = 0, e = entry; k < n; k++, e = byChannel.previous[e] as number) {
+    for (
+      let k = 0, e = entry;
+      k < count;
+      k++, e = links[e * LINKS.stride + LINKS.previousOfChannel] as number
+    ) {
+      const n = e * NUMBERS.stride;
       // Insertion sort: arrivals are nearly in order, so this is nearly linear.
-      const s = start[e] as number;
+      const s = numbers[n + NUMBERS.start] as number;
       let at = k;
       while (at > 0 && (starts[at - 1] as number) < s) {
         starts[at] = starts[at - 1] as number;
         at--;
       }
       starts[at] = s;
-      bytes += (forwardBytes[e] as number) + (backwardBytes[e] as number);
+      bytes += (numbers[n + NUMBERS.outBytes] as number) + (numbers[n + NUMBERS.inBytes] as number);
     }
-    const mean = ((starts[0] as number) - (starts[n - 1] as number)) / (n - 1);
+    const mean = ((starts[0] as number) - (starts[count - 1] as number)) / (count - 1);
     let squares = 0;
-    for (let k = 1; k < n; k++) {
+    for (let k = 1; k < count; k++) {
       const gap = (starts[k - 1] as number) - (starts[k] as number) - mean;
       squares += gap * gap;
     }
     out[AT.channel_interval_mean] = mean / 1000;
-    if (mean > 0) out[AT.channel_interval_variation] = Math.sqrt(squares / (n - 1)) / mean;
-    const meanBytes = bytes / n;
+    if (mean > 0) out[AT.channel_interval_variation] = Math.sqrt(squares / (count - 1)) / mean;
+    const meanBytes = bytes / count;
     if (!(meanBytes > 0)) return; // a count is missing, or nothing was sent
     let byteSquares = 0;
-    for (let k = 0, e = entry; k < n; k++, e = byChannel.previous[e] as number) {
-      const off = (forwardBytes[e] as number) + (backwardBytes[e] as number) - meanBytes;
+    for (
+      let k = 0, e = entry;
+      k < count;
+      k++, e = links[e * LINKS.stride + LINKS.previousOfChannel] as number
+    ) {
+      const n = e * NUMBERS.stride;
+      const off =
+        (numbers[n + NUMBERS.outBytes] as number) + (numbers[n + NUMBERS.inBytes] as number) - meanBytes;
       byteSquares += off * off;
     }
-    out[AT.channel_bytes_variation] = Math.sqrt(byteSquares / n) / meanBytes;
+    out[AT.channel_bytes_variation] = Math.sqrt(byteSquares / count) / meanBytes;
   }
 
-  /** Live entries of an entry's key, at most `connections`; the chain is safe to walk that far. */
-  #length(chain: FlowChain, entry: number): number {
-    const held = chain.held[chain.slot[entry] as number] as number;
+  /** Entries of a chain that a window looks back on: the live ones, up to the limit. */
+  #length(held: number): number {
     return held < this.#limits.connections ? held : this.#limits.connections;
   }
 }

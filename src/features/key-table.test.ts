@@ -16,7 +16,7 @@ test('a key table gives one slot a live key, and frees it with the last release'
         const slot = table.acquire(key);
         for (const other of ring) assert.equal(other.slot === slot, other.key === key);
         ring.push({ key, slot });
-        assert.equal(table.held[slot], ring.filter((other) => other.key === key).length);
+        assert.equal(table.heldBy(slot), ring.filter((other) => other.key === key).length);
         assert.equal(table.size, new Set(ring.map((other) => other.key)).size);
       }
     }),
