@@ -1,15 +1,31 @@
 import { readFile } from 'node:fs/promises';
 import type { FlowRecord } from '../traffic/index.ts';
+import type { AttackKind } from './attacks/stage.ts';
 import type { Conversation } from './conversation.ts';
 import { LabError } from './errors.ts';
 
 interface Span {
   readonly label: string;
+  /** How many conversations of this label its source or its target had before. */
+  readonly order: number;
   readonly startMs: number;
   readonly endMs: number;
 }
 
 export const LABELS_HEADER = 'protocol,source,source_port,destination,destination_port,start_ms,end_ms,label';
+
+/** Kinds whose single conversation shows nothing: the attack is in their number. */
+const KNOWN_BY_NUMBER: ReadonlySet<string> = new Set<AttackKind>([
+  'port-scan',
+  'host-sweep',
+  'slow-scan',
+  'syn-flood',
+  'slow-http',
+  'password-guessing',
+  'beaconing',
+]);
+const UNTELLABLE = 4;
+const UNTELLABLE_WEIGHT = 0.02;
 
 /** One line of the labels file: five-tuple, first and last packet in milliseconds since 1970, label. */
 export function labelLine(conversation: Conversation, originMs: number): string {
@@ -25,6 +41,8 @@ export function labelLine(conversation: Conversation, originMs: number): string 
  */
 export class LabLabels {
   readonly #spans = new Map<string, Span[]>();
+  /** Conversations so far by label and source, and by label and target. */
+  readonly #orders = new Map<string, number>();
   #size = 0;
 
   /** Conversations held. */
@@ -37,6 +55,7 @@ export class LabLabels {
     const { protocol, client, server, clientPort, serverPort, firstUs, lastUs, label } = conversation;
     this.#add(keyOf(protocol, client.text, clientPort, server.text, serverPort), {
       label,
+      order: this.#count(label, client.text, server.text),
       startMs: originMs + firstUs / 1000,
       endMs: originMs + lastUs / 1000,
     });
@@ -58,13 +77,33 @@ export class LabLabels {
         throw new LabError('lab.labels-malformed', `line ${index + 1}: expected ${LABELS_HEADER}`);
       }
       const key = keyOf(Number(protocol), source, Number(sourcePort), destination, Number(destinationPort));
-      labels.#add(key, { label, startMs: Number(start), endMs: Number(end) });
+      const order = labels.#count(label, source, destination);
+      labels.#add(key, { label, order, startMs: Number(start), endMs: Number(end) });
     });
     return labels;
   }
 
   /** `benign`, an attack kind, or undefined where the lab made no such flow. */
   find(flow: FlowRecord): string | undefined {
+    return this.#span(flow)?.label;
+  }
+
+  /** As `find`; a flow that the lab did not make is benign. */
+  labelOf(flow: FlowRecord): string {
+    return this.find(flow) ?? 'benign';
+  }
+
+  /**
+   * Weight of a flow in training, 0 to 1. The first probes of a scan are packets as any other; a model that is made
+   * to call them an attack learns to suspect every stray packet. So they hardly count.
+   */
+  weightOf(flow: FlowRecord): number {
+    const span = this.#span(flow);
+    if (span === undefined || !KNOWN_BY_NUMBER.has(span.label)) return 1;
+    return span.order < UNTELLABLE ? UNTELLABLE_WEIGHT : 1;
+  }
+
+  #span(flow: FlowRecord): Span | undefined {
     const spans = this.#spans.get(
       keyOf(
         flow.protocol,
@@ -84,12 +123,18 @@ export class LabLabels {
         bestOverlap = overlap;
       }
     }
-    return best?.label;
+    return best;
   }
 
-  /** As `find`; a flow that the lab did not make is benign. */
-  labelOf(flow: FlowRecord): string {
-    return this.find(flow) ?? 'benign';
+  #count(label: string, source: string, target: string): number {
+    if (!KNOWN_BY_NUMBER.has(label)) return 0;
+    let most = 0;
+    for (const key of [`${label} from ${source}`, `${label} to ${target}`]) {
+      const before = this.#orders.get(key) ?? 0;
+      this.#orders.set(key, before + 1);
+      most = Math.max(most, before);
+    }
+    return most;
   }
 
   #add(key: string, span: Span): void {

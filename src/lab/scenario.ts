@@ -24,25 +24,25 @@ interface Staging {
 }
 
 const STAGINGS: Readonly<Record<AttackKind, Staging>> = {
-  'port-scan': { run: portScan, least: 20, shape: 0.9, most: 2500, latest: 0.9, perMinute: 2.5 },
-  'host-sweep': { run: hostSweep, least: 14, shape: 0.9, most: 1500, latest: 0.9, perMinute: 3 },
-  'slow-scan': { run: slowScan, least: 20, shape: 1.1, most: 250, latest: 0.6, perMinute: 4 },
-  'syn-flood': { run: synFlood, least: 150, shape: 0.8, most: 6000, latest: 0.9, perMinute: 1.2 },
-  'slow-http': { run: slowHttp, least: 20, shape: 1, most: 300, latest: 0.7, perMinute: 2 },
-  'password-guessing': { run: guessPasswords, least: 20, shape: 1, most: 600, latest: 0.8, perMinute: 3 },
-  'dns-tunnel': { run: dnsTunnel, least: 60, shape: 0.8, most: 2500, latest: 0.8, perMinute: 2.5 },
-  beaconing: { run: beaconing, least: 15, shape: 0.8, most: 300, latest: 0.4, perMinute: 5 },
-  exfiltration: { run: exfiltration, least: 4, shape: 0.9, most: 60, latest: 0.8, perMinute: 5 },
+  'port-scan': { run: portScan, least: 20, shape: 1, most: 2000, latest: 0.9, perMinute: 5 },
+  'host-sweep': { run: hostSweep, least: 12, shape: 1, most: 1000, latest: 0.9, perMinute: 7 },
+  'slow-scan': { run: slowScan, least: 20, shape: 1.1, most: 150, latest: 0.6, perMinute: 7 },
+  'syn-flood': { run: synFlood, least: 120, shape: 1.1, most: 3000, latest: 0.9, perMinute: 2 },
+  'slow-http': { run: slowHttp, least: 20, shape: 1.2, most: 200, latest: 0.7, perMinute: 3 },
+  'password-guessing': { run: guessPasswords, least: 16, shape: 1.1, most: 400, latest: 0.8, perMinute: 7 },
+  'dns-tunnel': { run: dnsTunnel, least: 50, shape: 1, most: 1500, latest: 0.8, perMinute: 5 },
+  beaconing: { run: beaconing, least: 15, shape: 0.8, most: 200, latest: 0.4, perMinute: 8 },
+  exfiltration: { run: exfiltration, least: 4, shape: 1, most: 40, latest: 0.8, perMinute: 8 },
 };
 
 /** Ordinary life: offices that live through the whole capture, and small networks that are seen for a while. */
 export function stageOrdinary(lab: Lab, scale: number): readonly Site[] {
   const { random, endMs } = lab;
   const minutes = endMs / 60_000;
-  const offices = Math.max(1, Math.round(8 * Math.min(1, scale)));
+  const offices = Math.max(1, Math.round(12 * Math.min(1, scale)));
   const sites: Site[] = [];
   for (let i = 0; i < offices; i++) {
-    const site = makeSite(lab, { hosts: random.integer(3, 24) });
+    const site = makeSite(lab, { hosts: random.integer(2, 14) });
     sites.push(site);
     const pace = random.logNormal(10.2, 0.5) / Math.max(1, scale);
     for (const host of site.hosts) {
@@ -52,7 +52,7 @@ export function stageOrdinary(lab: Lab, scale: number): readonly Site[] {
       });
     }
   }
-  const small = Math.max(3, Math.round(40 * minutes * scale));
+  const small = Math.max(3, Math.round(120 * minutes * scale));
   for (let i = 0; i < small; i++) lab.at(random.uniform(0, endMs * 0.98), (now) => stageAlone(lab, now));
   return sites;
 }

@@ -30,7 +30,7 @@ export function guessPasswords(lab: Lab, stage: Stage, startMs: Milliseconds, si
   const pause = random.chance(0.7) ? random.logNormal(4, 1.5) : random.uniform(1500, 9000);
   const tries = random.pick([1, 1, 2, 3, 3, 6]);
   const rttMs = rttTo(lab, stage.site, random.chance(0.5));
-  const checkMs = random.logNormal(5.5, 1);
+  const checkMs = random.logNormal(5.3, 1.5);
   const dropped = random.chance(0.3) ? random.uniform(0.05, 0.3) : 0.01;
   const plan: Guess = { service, port, tries, checkMs, dropped };
   let left = size;
@@ -90,7 +90,7 @@ function guess(lab: Lab, session: TcpSession, plan: Guess): void {
         .finish();
       return;
     }
-    sshLogin(lab, session, tries, checkMs / 20);
+    sshLogin(lab, session, tries, checkMs / 20, checkMs);
   } else if (service === 'http') {
     session.open();
     if (plan.port === 443)

@@ -5,7 +5,13 @@ import { type Host, otherHost, rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
 /** Banner, key exchange and one authentication; `tries` passwords are refused first. */
-export function sshLogin(lab: Lab, session: TcpSession, tries: number, thinkMs: Milliseconds): void {
+export function sshLogin(
+  lab: Lab,
+  session: TcpSession,
+  tries: number,
+  thinkMs: Milliseconds,
+  refusalMs: Milliseconds = lab.random.uniform(100, 2500),
+): void {
   const { random } = lab;
   session.open().send(random.integer(20, 40), SSH_BANNER).reply(random.integer(20, 42), SSH_BANNER);
   session.send(random.integer(900, 1600)).reply(random.integer(700, 1200));
@@ -19,7 +25,7 @@ export function sshLogin(lab: Lab, session: TcpSession, tries: number, thinkMs: 
     session
       .wait(thinkMs * random.uniform(0.6, 1.6))
       .send(random.integer(84, 150))
-      .wait(random.uniform(200, 2500))
+      .wait(refusalMs * random.uniform(0.7, 1.3))
       .reply(random.integer(44, 84));
   }
   session
