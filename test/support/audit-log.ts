@@ -20,10 +20,13 @@ export async function memoryKeys(): Promise<{ keys: FileKeyStore; logPublicKeyPe
   return { keys, logPublicKeyPem: (await keys.active('log-signing')).publicKeyPem ?? '' };
 }
 
-/** A folder that is not there yet, removed after the test. */
-export async function emptyPlace(t: TestContext): Promise<string> {
+/** A folder that is not there yet, removed after the test, once `beforeRemoval` has closed what is open in it. */
+export async function emptyPlace(t: TestContext, beforeRemoval?: () => Promise<void>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'audit-'));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+  t.after(async () => {
+    await beforeRemoval?.();
+    await rm(folder, { recursive: true, force: true });
+  });
   return join(folder, 'audit');
 }
 
