@@ -78,7 +78,8 @@ export class Findings {
         this.#closedEarly++;
         this.#close(oldest as string, due, ended);
       }
-      finding = new Finding(this.#newUid(), kind, record, this.#config.minFlows[kind] ?? minFlows);
+      const configured = Object.hasOwn(this.#config.minFlows, kind) ? this.#config.minFlows[kind] : undefined;
+      finding = new Finding(this.#newUid(), kind, record, configured ?? minFlows);
     }
     this.#open.delete(key);
     this.#open.set(key, finding);

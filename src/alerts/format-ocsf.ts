@@ -84,9 +84,7 @@ export function ocsfOf(detection: Detection): Readonly<Record<string, unknown>> 
       ...(technique !== undefined && { attacks: [attackOf(technique)] }),
     },
     evidences: evidence.flows.map(evidenceOf),
-    observables: [...new Set([...detection.source.addresses, ...detection.destination.addresses])]
-      .filter((address) => isIP(address) !== 0)
-      .map((value) => ({ name: 'evidences.ip', type_id: 2, type: 'IP Address', value })),
+    observables: observablesOf(evidence.flows),
     unmapped: {
       packets: detection.packets,
       bytes: detection.bytes,
@@ -137,6 +135,20 @@ function evidenceOf(flow: FlowSample): Record<string, unknown> {
       probability: flow.probability,
     },
   };
+}
+
+/** Each address once, by where it first stands. */
+function observablesOf(flows: readonly FlowSample[]): readonly Record<string, unknown>[] {
+  const named = new Map<string, string>();
+  for (const [i, { sourceAddress, destinationAddress }] of flows.entries()) {
+    for (const [side, address] of [
+      ['src_endpoint', sourceAddress],
+      ['dst_endpoint', destinationAddress],
+    ] as const) {
+      if (isIP(address) !== 0 && !named.has(address)) named.set(address, `evidences[${i}].${side}.ip`);
+    }
+  }
+  return [...named].map(([value, name]) => ({ name, type_id: 2, type: 'IP Address', value }));
 }
 
 function endpointOf(address: string, port: number | undefined): Record<string, unknown> {
