@@ -64,7 +64,7 @@ export const FEATURE_ERRORS = {
   'features.flow-malformed': {
     category: 'validation',
     retry: false,
-    says: 'A flow record has no finite start and end or no protocol number from 0 to 255.',
+    says: 'A flow record lacks a finite start or end, a protocol number or a port, or is of another source kind than its batch.',
   },
   'features.table-malformed': {
     category: 'validation',

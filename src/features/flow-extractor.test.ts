@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ConnectionState, FlowRecord } from '../traffic/index.ts';
-import { FeatureError } from './errors.ts';
+import { checkBatch } from './feature-batch.ts';
 import { FLOW_COLUMNS } from './flow-columns.ts';
 import { FlowExtractor } from './flow-extractor.ts';
 import { loadSchema } from './load-schema.ts';
@@ -88,14 +88,15 @@ describe('the flow extractor', () => {
     assert.deepEqual(extractor.counters.rejects.byReason, { 'features.flow-malformed ': 2 });
   });
 
-  test('refuses a batch of several source kinds, or of one the schema does not know', () => {
-    const mixed = [flow(), { ...flow(), sourceKind: 'zeek' as const }];
-    assert.throws(() => new FlowExtractor(core).extract(mixed), { code: 'features.batch-malformed' });
+  test('refuses a flow of another source kind than its batch, and a kind the schema does not know', () => {
+    const mixed = [flow(), { ...flow(), sourceKind: 'zeek' as const }, flow()];
+    const batch = new FlowExtractor(core).extract(mixed);
+    assert.deepEqual(batch.rejected, [{ row: 1, code: 'features.flow-malformed', column: '' }]);
+    checkBatch(batch, core);
     const packetsOnly = checkSchema({ ...core.schema, sourceKinds: ['packets'] });
-    assert.throws(
-      () => new FlowExtractor(packetsOnly).extract([{ ...flow(), sourceKind: 'csv' }]),
-      FeatureError,
-    );
+    assert.throws(() => new FlowExtractor(packetsOnly).extract([{ ...flow(), sourceKind: 'csv' }]), {
+      code: 'features.batch-malformed',
+    });
     assert.equal(new FlowExtractor(core).extract([]).rows, 0);
   });
 

@@ -1,4 +1,4 @@
-import type { FlowRecord, SourceKind } from '../traffic/index.ts';
+import type { FlowRecord } from '../traffic/index.ts';
 import { ColumnCodec } from './column-codec.ts';
 import { FeatureError } from './errors.ts';
 import type { FeatureBatch, RejectedRow } from './feature-batch.ts';
@@ -53,8 +53,9 @@ export class FlowExtractor {
   }
 
   /**
-   * One row a flow, in the same order; all flows of one source kind, one that the schema allows (else
-   * `features.batch-malformed`). An empty batch is of the schema's first source kind.
+   * One row a flow, in the same order. The batch is of the source kind of its first flow, which the schema must
+   * allow (else `features.batch-malformed`), and a row of another kind is refused; an empty batch is of the
+   * schema's first kind.
    */
   extract(flows: readonly FlowRecord[]): FeatureBatch {
     const columns = this.#codecs.length;
@@ -62,16 +63,23 @@ export class FlowExtractor {
     const rejected: RejectedRow[] = [];
     const sourceKind = this.#sourceKindOf(flows);
     for (let row = 0; row < flows.length; row++) {
-      const reject = this.#extractRow(flows[row] as FlowRecord, values, row, columns);
+      const flow = flows[row] as FlowRecord;
+      const reject = this.#extractRow(flow, sourceKind, values, row);
       if (reject !== undefined) rejected.push(reject);
     }
     return { schemaId: this.#loaded.id, sourceKind, rows: flows.length, columns, values, rejected };
   }
 
-  #extractRow(flow: FlowRecord, values: Float32Array, row: number, columns: number): RejectedRow | undefined {
+  #extractRow(
+    flow: FlowRecord,
+    sourceKind: string,
+    values: Float32Array,
+    row: number,
+  ): RejectedRow | undefined {
+    const columns = this.#codecs.length;
     const base = row * columns;
     this.#flows++;
-    if (!isSound(flow)) {
+    if (!isSound(flow) || flow.sourceKind !== sourceKind) {
       values.fill(Number.NaN, base, base + columns);
       return this.#reject(row, 'features.flow-malformed', '');
     }
@@ -101,14 +109,10 @@ export class FlowExtractor {
 
   #sourceKindOf(flows: readonly FlowRecord[]): string {
     const { sourceKinds } = this.#loaded.schema;
-    const kind: SourceKind | undefined = flows[0]?.sourceKind;
-    if (kind === undefined) return sourceKinds[0] ?? '';
-    const stranger = flows.find((flow) => flow.sourceKind !== kind);
-    if (stranger !== undefined || !sourceKinds.includes(kind)) {
-      const message = `expected flows of one source kind of ${sourceKinds.join(', ')}, got ${stranger?.sourceKind ?? kind}`;
-      throw new FeatureError('features.batch-malformed', message);
-    }
-    return kind;
+    const kind = flows[0]?.sourceKind ?? sourceKinds[0] ?? '';
+    if (sourceKinds.includes(kind)) return kind;
+    const message = `expected flows of a source kind of ${sourceKinds.join(', ')}, got ${kind}`;
+    throw new FeatureError('features.batch-malformed', message);
   }
 }
 
