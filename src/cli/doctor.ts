@@ -1,0 +1,126 @@
+import { execFile } from 'node:child_process';
+import { stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { claimState, StorageError, stateLayout } from '../storage/index.ts';
+import { Api, socketTransport } from './api.ts';
+import type { Context } from './context.ts';
+import { EXIT } from './exit-code.ts';
+import type { Registrar } from './program.ts';
+import { table } from './text.ts';
+import { VERSION } from './version.ts';
+
+interface Finding {
+  readonly what: string;
+  readonly state: 'good' | 'missing' | 'bad' | 'note';
+  readonly says: string;
+}
+
+/** Tools beside the product, and what goes without them. */
+const TOOLS: readonly (readonly [command: string, use: string])[] = [
+  ['tshark', 'needed by the tests that compare with an independent meter'],
+  ['tcpdump', 'captures live traffic to pipe into `guardian watch -`'],
+];
+
+const MIN_FREE_BYTES = 256 * 1024 * 1024;
+
+export function registerDoctor({ program, action }: Registrar): void {
+  program
+    .command('doctor')
+    .description('Says what is installed, reachable and missing. Exit code 1 where something is bad.')
+    .action(action(runDoctor));
+}
+
+async function runDoctor(context: Context): Promise<number> {
+  const findings = [
+    {
+      what: 'version',
+      state: 'note',
+      says: `ai-guardian ${VERSION} on Node ${process.versions.node}, ${process.platform}-${process.arch}`,
+    },
+    await checkState(context),
+    await checkDisk(context),
+    await checkUnlock(context),
+    ...(await Promise.all(TOOLS.map(([command, use]) => checkTool(command, use)))),
+  ] satisfies Finding[];
+  const colours = { good: 'green', missing: 'yellow', bad: 'red', note: 'dim' } as const;
+  context.output.line(
+    table(
+      ['what', 'state', 'says'],
+      findings.map(({ what, state, says }) => [what, state, says]),
+    ).replaceAll(/ (good|missing|bad|note) /g, (text) =>
+      context.output.style(colours[text.trim() as Finding['state']], text),
+    ),
+  );
+  const isWell = findings.every(({ state }) => state !== 'bad');
+  context.output.object({ type: 'doctor.result', well: isWell, findings });
+  return isWell ? EXIT.done : EXIT.checkFailed;
+}
+
+async function checkState(context: Context): Promise<Finding> {
+  const folder = context.stateFolder;
+  try {
+    const found = await stat(folder).catch(() => undefined);
+    if (found === undefined)
+      return { what: 'state', state: 'note', says: `${folder} will be made at first use` };
+    const owner = await claimState(folder);
+    await owner.release();
+    return { what: 'state', state: 'good', says: `${folder}, owned by no process now` };
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'storage.state-owned') {
+      return { what: 'state', state: 'bad', says: error instanceof Error ? error.message : String(error) };
+    }
+    try {
+      await new Api(socketTransport(stateLayout(folder).socket)).call('GET', '/v1/status');
+      return {
+        what: 'state',
+        state: 'good',
+        says: `${folder}, owned by a process that answers on its socket`,
+      };
+    } catch {
+      return { what: 'state', state: 'note', says: `${folder} is in use by a command without a socket` };
+    }
+  }
+}
+
+async function checkDisk(context: Context): Promise<Finding> {
+  const { bavail, bsize } = await statfs(await existingParent(context.stateFolder));
+  const free = bavail * bsize;
+  return {
+    what: 'disk',
+    state: free < MIN_FREE_BYTES ? 'bad' : 'good',
+    says: `${(free / 2 ** 30).toFixed(1)} GiB free where the state lies`,
+  };
+}
+
+async function existingParent(folder: string): Promise<string> {
+  const exists = await stat(folder).then(
+    () => true,
+    () => false,
+  );
+  return exists ? folder : existingParent(join(folder, '..'));
+}
+
+async function checkUnlock(context: Context): Promise<Finding> {
+  const path = join(context.configFolder, 'unlock.key');
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined)
+    return { what: 'unlock secret', state: 'note', says: `${path} will be made at first use` };
+  if ((found.mode & 0o077) !== 0) {
+    return { what: 'unlock secret', state: 'bad', says: `${path} is readable by others: chmod 600` };
+  }
+  return {
+    what: 'unlock secret',
+    state: 'good',
+    says: `${path}; it protects against a copied state folder and nothing else`,
+  };
+}
+
+async function checkTool(command: string, use: string): Promise<Finding> {
+  try {
+    const { stdout } = await promisify(execFile)(command, ['--version'], { timeout: 10_000 });
+    return { what: command, state: 'good', says: stdout.split('\n')[0]?.trim() ?? '' };
+  } catch {
+    return { what: command, state: 'missing', says: use };
+  }
+}

@@ -1,0 +1,235 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileAtomic } from '../base/index.ts';
+import type { AliasChange, VersionDetails, VersionSummary } from '../registry/index.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { refuseExisting } from './lab.ts';
+import type { Registrar } from './program.ts';
+import { withSession } from './session.ts';
+import { printable, table } from './text.ts';
+
+export function registerModels({ program, action }: Registrar): void {
+  const models = program
+    .command('models')
+    .description('The registry: versions, aliases, approvals and their history.');
+  models.command('list').description('Lists every version with its aliases.').action(action(list));
+  models
+    .command('show')
+    .description('Verifies one version and shows its manifest and gate report.')
+    .argument('<reference>', 'flow, flow@champion or flow@1.2.0')
+    .action(action(show));
+  models
+    .command('promote')
+    .description('Points an alias at a version whose gates passed; a running server serves it at once.')
+    .argument('<version>', 'flow@1.2.0')
+    .option('--alias <name>', 'champion, challenger, shadow or your own', 'champion')
+    .addHelpText('after', '\nExample:\n  guardian models promote flow@1.2.0')
+    .action(action<{ alias: string }>(promote));
+  models
+    .command('rollback')
+    .description('Points an alias at the approved version before.')
+    .argument('<name>', 'flow')
+    .option('--alias <name>', 'which alias', 'champion')
+    .action(action<{ alias: string }>(rollback));
+  models
+    .command('history')
+    .description('Who pointed which alias where, when, and at which index of the audit log.')
+    .argument('<name>', 'flow')
+    .action(action(history));
+  models
+    .command('verify')
+    .description('Checks signature, digests, encryption and the audit log for one version.')
+    .argument('<reference>', 'flow, flow@champion or flow@1.2.0')
+    .action(action(verify));
+  models
+    .command('export')
+    .description('Writes a signed version as a plain folder that the model_signing tool verifies too.')
+    .argument('<reference>', 'flow, flow@champion or flow@1.2.0')
+    .requiredOption('--out <folder>', 'a folder that does not exist yet')
+    .addHelpText('after', '\nExample:\n  guardian models export flow@champion --out flow-model')
+    .action(action<{ out: string }>(exportModel));
+}
+
+/** Splits `flow@champion` into its parts; without an @ the champion is meant. */
+export function splitReference(reference = ''): { name: string; at: string } {
+  const [name = '', at = 'champion', ...rest] = reference.split('@');
+  if (name === '' || at === '' || rest.length > 0) {
+    throw new CliError(
+      'cli.usage',
+      `expected a reference such as flow@champion, got ${printable(reference)}`,
+    );
+  }
+  return { name, at };
+}
+
+const path = (name: string, rest = '') => `/v1/models/${encodeURIComponent(name)}${rest}`;
+
+async function list(context: Context): Promise<undefined> {
+  const { models } = await withSession(
+    context,
+    async ({ api }) => (await api.call('GET', '/v1/models')) as { models: readonly VersionSummary[] },
+  );
+  if (models.length === 0) context.output.line('There are no models yet. `guardian demo` makes one.');
+  else {
+    context.output.line(
+      table(
+        ['model', 'version', 'aliases', 'gates', 'created', 'author'],
+        models.map((model) => [
+          model.name,
+          model.version,
+          model.aliases.join(' '),
+          model.isInLog ? (model.gatesPassed ? 'passed' : 'FAILED') : 'NOT IN LOG',
+          model.createdAt,
+          printable(model.author),
+        ]),
+      ),
+    );
+  }
+  context.output.object({ type: 'models.result', models });
+  return undefined;
+}
+
+async function show(context: Context, _: unknown, reference?: string): Promise<undefined> {
+  const { name, at } = splitReference(reference);
+  const details = (await withSession(context, ({ api }) =>
+    api.call('GET', path(name, `?version=${encodeURIComponent(at)}`)),
+  )) as VersionDetails;
+  const { manifest, gates } = details;
+  context.output.line(`${details.name} ${details.version}  ${details.aliases.join(' ')}`);
+  context.output.line(`digest        ${details.digest}`);
+  context.output.line(`schema        ${details.schemaId}`);
+  context.output.line(`source kinds  ${details.sourceKinds.join(', ')}`);
+  context.output.line(`data          ${manifest.dataDigest}`);
+  context.output.line(`author        ${printable(details.author)}, ${details.createdAt}`);
+  context.output.line();
+  context.output.line(
+    table(
+      ['gate', 'value', 'wanted', 'passed'],
+      gates.gates.map((gate) => [
+        gate.name,
+        gate.value.toPrecision(4),
+        `${gate.comparison} ${gate.threshold}`,
+        gate.passed ? 'yes' : 'NO',
+      ]),
+    ),
+  );
+  context.output.object({ type: 'model.result', ...details });
+  return undefined;
+}
+
+async function promote(context: Context, options: { alias: string }, reference?: string): Promise<undefined> {
+  const { name, at } = splitReference(reference);
+  if (reference?.includes('@') !== true) {
+    throw new CliError('cli.usage', 'expected the version to promote, such as flow@1.2.0');
+  }
+  const change = (await withSession(context, ({ api }) =>
+    api.call('POST', path(name, '/promote'), { version: at, alias: options.alias }),
+  )) as AliasChange;
+  sayChange(context, change);
+  return undefined;
+}
+
+async function rollback(context: Context, options: { alias: string }, name = ''): Promise<undefined> {
+  const change = (await withSession(context, ({ api }) =>
+    api.call('POST', path(name, '/rollback'), { alias: options.alias }),
+  )) as AliasChange;
+  sayChange(context, change);
+  return undefined;
+}
+
+function sayChange(context: Context, change: AliasChange): void {
+  context.output.line(
+    `${change.name}@${change.alias} is now ${change.version} (audit entry ${change.intent})`,
+  );
+  context.output.object({ type: 'alias.result', ...change });
+}
+
+async function history(context: Context, _: unknown, name = ''): Promise<undefined> {
+  const { changes } = (await withSession(context, ({ api }) => api.call('GET', path(name, '/history')))) as {
+    changes: readonly AliasChange[];
+  };
+  context.output.line(
+    table(
+      ['time', 'alias', 'version', 'action', 'by', 'audit entry'],
+      changes.map((change) => [
+        change.time,
+        change.alias,
+        change.version,
+        change.action,
+        printable(change.principal),
+        String(change.intent),
+      ]),
+    ),
+  );
+  context.output.object({ type: 'history.result', name, changes });
+  return undefined;
+}
+
+async function verify(context: Context, _: unknown, reference?: string): Promise<undefined> {
+  const { name, at } = splitReference(reference);
+  const result = (await withSession(context, ({ api }) =>
+    api.call('GET', path(name, `/verify?version=${encodeURIComponent(at)}`)),
+  )) as { version: string; digest: string; steps: readonly string[] };
+  for (const step of result.steps) context.output.line(`${context.output.style('green', 'ok')}  ${step}`);
+  context.output.line(`${name}@${result.version} is verified: ${result.digest}`);
+  context.output.object({ type: 'verify.result', ...result });
+  return undefined;
+}
+
+/** The five files of an export, by name. */
+export async function fetchExport(
+  call: (method: 'GET', path: string) => Promise<unknown>,
+  reference: string,
+): Promise<Readonly<Record<string, string>>> {
+  const { name, at } = splitReference(reference);
+  const { files } = (await call('GET', path(name, `/versions/${encodeURIComponent(at)}/export`))) as {
+    files: Record<string, string>;
+  };
+  return files;
+}
+
+/** Writes an export's files into a new folder; on a failure the folder is removed again. */
+export async function writeExport(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
+  await refuseExisting(folder);
+  await mkdir(folder, { mode: 0o755 });
+  try {
+    for (const [name, content] of Object.entries(files)) {
+      if (!/^[a-z]+\.(agm|json|sig)$/.test(name))
+        throw new CliError('cli.refused', 'unexpected name of a file');
+      await writeFileAtomic(join(folder, name), Buffer.from(content, 'base64'), 0o644);
+    }
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function exportModel(context: Context, options: { out: string }, reference = ''): Promise<undefined> {
+  await refuseExisting(options.out);
+  const { files, publicKeyPem } = await withSession(context, async ({ api }) => ({
+    files: await fetchExport((method, route) => api.call(method, route), reference),
+    publicKeyPem: await signingKey((method, route) => api.call(method, route)),
+  }));
+  await writeExport(options.out, files);
+  const key = `${options.out}.pub.pem`;
+  await writeFileAtomic(key, publicKeyPem, 0o644);
+  context.output.line(`${reference} is in ${options.out}; its signing key's public part in ${key}`);
+  context.output.line('Verify it elsewhere with:');
+  context.output.line(
+    `  model_signing verify key ${options.out} --signature ${join(options.out, 'model.sig')} --public_key ${key}`,
+  );
+  context.output.object({ type: 'export.result', reference, folder: options.out, publicKey: key });
+  return undefined;
+}
+
+/** PEM of the active model signing key. */
+export async function signingKey(call: (method: 'GET', path: string) => Promise<unknown>): Promise<string> {
+  const { keys } = (await call('GET', '/v1/keys')) as {
+    keys: readonly { purpose: string; state: string; publicKeyPem?: string }[];
+  };
+  const key = keys.find(({ purpose, state }) => purpose === 'model-signing' && state === 'active');
+  if (key?.publicKeyPem === undefined)
+    throw new CliError('cli.refused', 'there is no active model signing key');
+  return key.publicKeyPem;
+}

@@ -1,0 +1,88 @@
+import type { Guardian } from '../guardian.ts';
+import { ensureAdminKey, listenHttp, listenSocket } from '../server/index.ts';
+import { stateLayout } from '../storage/index.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { parseWhole } from './options.ts';
+import type { Registrar } from './program.ts';
+import { openOwnGuardian } from './session.ts';
+
+interface ServeOptions {
+  readonly port?: number;
+}
+
+export function registerServe({ program, action }: Registrar): void {
+  program
+    .command('serve')
+    .description(
+      'Owns the state and serves: HTTP on loopback with API keys, and a socket for other commands.',
+    )
+    .option('--port <n>', 'TCP port on 127.0.0.1; 0 takes a free one', parseWhole(0, 65_535))
+    .addHelpText('after', '\nExample:\n  guardian serve --port 8411')
+    .action(
+      action<ServeOptions>(
+        (context) => runServe(context),
+        ({ port }): Readonly<Record<string, unknown>> => (port === undefined ? {} : { 'server.port': port }),
+      ),
+    );
+}
+
+async function runServe(context: Context): Promise<number | undefined> {
+  const guardian = await openOwnGuardian(context);
+  if (guardian === undefined) {
+    throw new CliError('cli.unavailable', `another process owns ${context.stateFolder} already`);
+  }
+  try {
+    await loadChampion(context, guardian);
+    return await serveUntilInterrupted(context, guardian);
+  } finally {
+    await guardian.close();
+  }
+}
+
+/** Puts every model that has a champion in place; one that does not verify is named and left out. */
+export async function loadChampion(context: Context, guardian: Guardian): Promise<void> {
+  const champions = (await guardian.registry.list()).filter(({ aliases }) => aliases.includes('champion'));
+  for (const { name } of champions) {
+    try {
+      await guardian.load(`${name}@champion`);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      context.output.note(`guardian: ${name}@champion is not served: ${reason}`);
+    }
+  }
+}
+
+/** Listens on loopback and on the socket until Ctrl-C, then lets requests in flight finish. */
+export async function serveUntilInterrupted(context: Context, guardian: Guardian): Promise<undefined> {
+  const { host, port } = context.config.server;
+  const madeKey = await ensureAdminKey(guardian);
+  const socket = await listenSocket(guardian);
+  try {
+    const http = await listenHttp(guardian, { host, port });
+    try {
+      context.output.line(`serving ${http.url}  (socket ${socket.path})`);
+      const keyFile = stateLayout(guardian.stateFolder).adminKey;
+      context.output.line(
+        madeKey === undefined
+          ? 'API keys: guardian access list'
+          : `an admin key was made for you: ${keyFile}`,
+      );
+      context.output.line(
+        `try: curl -H "Authorization: Bearer $(cat ${keyFile})" ${http.url}/v1/status   (Ctrl-C ends)`,
+      );
+      context.output.object({ type: 'serve.listening', url: http.url, socket: socket.path });
+      await untilAborted(context.signal);
+    } finally {
+      await http.close();
+    }
+  } finally {
+    await socket.close();
+  }
+  return undefined;
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

@@ -1,0 +1,201 @@
+import { basename } from 'node:path';
+import { type LoadedSchema, loadSchema, schemaBytes } from '../features/index.ts';
+import { certify } from '../models/index.ts';
+import type { GateReport, PublishedVersion } from '../registry/index.ts';
+import {
+  type Evaluation,
+  evaluateModel,
+  type LabelledTable,
+  runGates,
+  type TrainingResult,
+  trainModel,
+} from '../training/index.ts';
+import type { Api } from './api.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { EXIT } from './exit-code.ts';
+import { readLabelledData } from './labelled-data.ts';
+import { metricsOf, metricsTable } from './metrics-text.ts';
+import { parseWhole } from './options.ts';
+import type { Registrar } from './program.ts';
+import { withSession } from './session.ts';
+import { defaultLooksFile, recordTestLook } from './test-looks.ts';
+import { count, table } from './text.ts';
+
+interface TrainOptions {
+  readonly schema: string;
+  readonly name: string;
+  readonly labels?: string;
+  readonly test?: string;
+  readonly testLabels?: string;
+  readonly seed: number;
+  readonly looks?: string;
+}
+
+export function registerTrain({ program, action }: Registrar): void {
+  program
+    .command('train')
+    .description('Trains a detector, runs the gates on rows held out, and publishes it signed and encrypted.')
+    .argument('<data>', 'table (CSV, plain or gzip) by its schema; or flows (pcap, Zeek, CSV) with --labels')
+    .requiredOption('--schema <name|file>', 'feature schema: flow-core, nsl-kdd, ... or a file')
+    .requiredOption('--name <model>', 'name in the registry')
+    .option('--labels <file>', 'labels of the flows, as `guardian lab` writes them')
+    .option('--test <data>', 'data that is only measured on, never trained, tuned or gated on')
+    .option('--test-labels <file>', 'labels of the test flows')
+    .option('--seed <n>', 'seed of every random choice', parseWhole(0, 0xffffffff), 1)
+    .option('--looks <file>', 'list to which a look at test data is appended')
+    .addHelpText(
+      'after',
+      '\nExample:\n  guardian train KDDTrain+.txt.gz --test KDDTest+.txt.gz --schema nsl-kdd --name nsl',
+    )
+    .action(action<TrainOptions>(runTrain));
+}
+
+async function runTrain(context: Context, options: TrainOptions, data = ''): Promise<number> {
+  const { output, config } = context;
+  const schema = await loadSchema(options.schema);
+  const rows = await readLabelledData(context, schema, data, options.labels);
+  output.line(
+    `${count(rows.rows)} rows of ${rows.columns} columns, ${count(attacksOf(rows))} of them attacks`,
+  );
+
+  const trained = await trainWithProgress(context, rows, schema, options.seed);
+  const gates = runGates(
+    {
+      model: trained.model,
+      modelBytes: trained.modelBytes,
+      evaluation: evaluateModel(trained.model, trained.held),
+      table: trained.held,
+      dataDigest: trained.provenance.dataDigest,
+    },
+    config.gates,
+  );
+  const tested = options.test === undefined ? undefined : await look(context, schema, trained, options);
+  const evaluation = tested ?? evaluateModel(trained.model, trained.held);
+  const certificate = certify({
+    probability: evaluation.probability,
+    labels: (tested?.table ?? trained.held).labels,
+    origin: 'public',
+  });
+
+  const published = await withSession(context, ({ api }) =>
+    publish(api, options.name, schema, trained, gates),
+  );
+  if (tested !== undefined) await noteLook(context, options, evaluation);
+
+  const shown = tested === undefined ? 'rows held out of training' : basename(options.test ?? '');
+  output.line(
+    `${count(trained.rounds)} trees in ${trained.trainCpuSeconds.toFixed(1)} CPU seconds, threshold ${trained.threshold.toFixed(3)}`,
+  );
+  output.line(`\nOn ${shown} (${count(evaluation.rows)} rows):`);
+  output.line(metricsTable(evaluation.metrics));
+  output.line(`\n${gatesTable(gates)}`);
+  output.line(`\ncertificate ${certificate.status}: ${certificate.reason}`);
+  output.line(`published ${published.name}@${published.version} ${published.digest}`);
+  output.line(
+    gates.passed
+      ? `promote it with: guardian models promote ${published.name}@${published.version}`
+      : 'a gate failed: this version cannot be promoted',
+  );
+  output.object({
+    type: 'train.result',
+    model: published.name,
+    version: published.version,
+    digest: published.digest,
+    trainCpuSeconds: trained.trainCpuSeconds,
+    rounds: trained.rounds,
+    threshold: trained.threshold,
+    measuredOn: shown,
+    metrics: metricsOf(evaluation.metrics),
+    gates: gates.gates,
+    certificate,
+  });
+  return gates.passed ? EXIT.done : EXIT.checkFailed;
+}
+
+/** Trains with a progress bar and Ctrl-C between two trees. */
+export async function trainWithProgress(
+  context: Context,
+  rows: LabelledTable,
+  schema: LoadedSchema,
+  seed: number,
+  config: Partial<Context['config']['training']> = {},
+): Promise<TrainingResult> {
+  const progress = context.output.progress('training');
+  try {
+    return await trainModel({
+      table: rows,
+      schema,
+      sourceKinds: schema.schema.sourceKinds,
+      config: { ...context.config.training, ...config },
+      seed,
+      onProgress: ({ round, rounds, validationLoss }) => {
+        context.signal.throwIfAborted();
+        const loss = validationLoss === undefined ? '' : `, loss ${validationLoss.toFixed(4)}`;
+        progress.update(round / rounds, `tree ${round} of at most ${rounds}${loss}`);
+      },
+    });
+  } finally {
+    progress.done();
+  }
+}
+
+/** Publishes over the server's route, wherever the owner of the state is. */
+export async function publish(
+  api: Api,
+  name: string,
+  schema: LoadedSchema,
+  trained: TrainingResult,
+  gateReport: GateReport,
+): Promise<PublishedVersion> {
+  return (await api.call('POST', `/v1/models/${encodeURIComponent(name)}/versions`, {
+    model: Buffer.from(trained.modelBytes).toString('base64'),
+    schema: Buffer.from(schemaBytes(schema.schema)).toString('base64'),
+    gateReport,
+    provenance: trained.provenance,
+  })) as PublishedVersion;
+}
+
+export function gatesTable(report: GateReport): string {
+  return table(
+    ['gate', 'value', 'wanted', 'passed'],
+    report.gates.map((gate) => [
+      gate.name,
+      gate.value.toPrecision(4),
+      `${gate.comparison} ${gate.threshold}`,
+      gate.passed ? 'yes' : 'NO',
+    ]),
+  );
+}
+
+async function look(
+  context: Context,
+  schema: LoadedSchema,
+  trained: TrainingResult,
+  options: TrainOptions,
+): Promise<Evaluation & { readonly table: LabelledTable }> {
+  const table = await readLabelledData(context, schema, options.test ?? '', options.testLabels);
+  return { ...evaluateModel(trained.model, table), table };
+}
+
+async function noteLook(context: Context, options: TrainOptions, evaluation: Evaluation): Promise<void> {
+  const file = options.looks ?? (await defaultLooksFile());
+  if (file === undefined) return;
+  const { accuracy, fpr, recall, auc } = evaluation.metrics;
+  const seen = [
+    `accuracy ${accuracy.value.toFixed(4)}`,
+    `FPR ${fpr.value.toFixed(4)}`,
+    `recall ${recall.value.toFixed(4)}`,
+    `AUC ${auc.value.toFixed(4)}`,
+  ];
+  const data = basename(options.test ?? '');
+  await recordTestLook(file, { data, seen: `${seen.join(', ')} (\`guardian train\`)` }, context.clock).catch(
+    (cause: unknown) => {
+      throw new CliError('cli.usage', `cannot append the look to ${file}`, { cause });
+    },
+  );
+}
+
+function attacksOf(table: LabelledTable): number {
+  return table.labels.reduce((sum, label) => sum + label, 0);
+}
