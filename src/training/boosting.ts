@@ -54,6 +54,7 @@ export async function boost(training: LabelledBins, options: BoostingOptions): P
     gradients: new Int32Array(n),
     hessians: new Int32Array(n),
   };
+  const all = Uint32Array.from(labels.keys());
   const bias = baseMargin(labels, weights);
   const margins = new Float64Array(n).fill(bias);
   const validationMargins = new Float64Array(validation?.binned.rows ?? 0).fill(bias);
@@ -64,7 +65,7 @@ export async function boost(training: LabelledBins, options: BoostingOptions): P
   for (let t = 0; t < config.rounds; t++) {
     logisticGradients(margins, labels, weights, round.gradients, round.hessians);
     packGradients(round.gradients, round.hessians, scales, { seed, round: t }, round.packed);
-    const { inside, outside } = drawRows(n, config.rowFraction, seed, t);
+    const { inside, outside } = drawRows(all, config.rowFraction, seed, t);
     const features = drawFeatures(binned.binning.columns.length, config.featureFraction, seed, t);
     const tree = learner.grow(round, inside, features, margins);
     if (outside.length > 0) addTreeMargins(tree, binned, margins, outside);
@@ -95,8 +96,7 @@ function highestWeight(weights: Float32Array | undefined): number {
 }
 
 /** Rows in and out of this round's sample, by a hash of the row's number: the same on every worker. */
-function drawRows(n: number, fraction: number, seed: number, round: number) {
-  const all = Uint32Array.from({ length: n }, (_, i) => i);
+function drawRows(all: Uint32Array, fraction: number, seed: number, round: number) {
   if (fraction === 1) return { inside: all, outside: new Uint32Array(0) };
   const limit = fraction * 2 ** 32;
   const isInside = (row: number): boolean => counterHash(seed ^ 0x5bd1e995, round, row) < limit;

@@ -34,7 +34,7 @@ export const trainingConfigSchema = z.strictObject({
   rowFraction: z.number().positive().max(1).default(1),
   /** Share of the columns drawn for each tree. */
   featureFraction: z.number().positive().max(1).default(1),
-  /** Rows an attack type contributes at most, drawn by seed; 0 means all. */
+  /** Training rows of one attack type at most, drawn by seed; 0 means all. Held-out rows keep their natural mix. */
   maxRowsPerAttackType: z.int().min(0).default(0),
   /** Whether equal rows with equal labels count once; else copies of a training row would sit in the held-out parts. */
   duplicates: z.enum(['drop', 'keep']).default('drop'),

@@ -173,18 +173,19 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
   };
 }
 
-/** The rows that take part, and which of them are held out. */
+/** The rows that take part, and which of them are held out. Held-out rows keep the natural mix of attack types. */
 function holdOut(table: LabelledTable, config: TrainingConfig, seed: number): DataSplit {
-  let rows = config.duplicates === 'drop' ? distinctRows(table) : Uint32Array.from(table.labels.keys());
-  if (config.maxRowsPerAttackType > 0) {
-    rows = limitAttackTypes(table, rows, config.maxRowsPerAttackType, seed);
-  }
-  const shares = { validation: config.validationFraction, calibration: config.calibrationFraction };
-  if (config.split === 'stratified') return splitStratified(table, rows, shares, seed);
   if (config.split === 'time' && table.times === undefined) {
     throw new TrainingError('training.table-invalid', 'expected times to split by, the table has none');
   }
-  return splitByTime(rows, shares, config.split === 'time' ? table.times : undefined);
+  const rows = config.duplicates === 'drop' ? distinctRows(table) : Uint32Array.from(table.labels.keys());
+  const shares = { validation: config.validationFraction, calibration: config.calibrationFraction };
+  const split =
+    config.split === 'stratified'
+      ? splitStratified(table, rows, shares, seed)
+      : splitByTime(rows, shares, config.split === 'time' ? table.times : undefined);
+  if (config.maxRowsPerAttackType === 0) return split;
+  return { ...split, train: limitAttackTypes(table, split.train, config.maxRowsPerAttackType, seed) };
 }
 
 /** Names rows that came from no file: sha-256 over the digests of values, labels, types and type names. */
