@@ -150,6 +150,45 @@ suite('the detection store', () => {
     assert.equal(await store.deliver(async () => assert.fail('nothing waits')), 0);
   });
 
+  test('gives each stream its own time, and ends each by itself', async (t) => {
+    const { store } = await openStore(t);
+    const scan = (startMs: number) => [makeJudged({ startMs })];
+    const later = TRAFFIC_START + 86_400_000;
+    const states: Detection[] = [];
+    // A live stream and a replay of the day before, flow by flow in turn: three flows make a finding in each.
+    for (let i = 0; i < 3; i++) {
+      states.push(
+        ...(await store.record(scan(later), 'live')),
+        ...(await store.record(scan(TRAFFIC_START), 'replay')),
+      );
+    }
+    assert.deepEqual(
+      states.map(({ activity, lastSeenMs }) => [activity, lastSeenMs]),
+      [
+        ['create', later + 500],
+        ['create', TRAFFIC_START + 500],
+      ],
+    );
+    assert.deepEqual(await store.advance(later, 'live'), []);
+    assert.equal((await store.finish('replay'))[0]?.lastSeenMs, TRAFFIC_START + 500);
+    assert.equal(store.stats.openFindings, 1);
+    assert.deepEqual(await store.finish('replay'), []);
+    assert.equal((await store.finish())[0]?.lastSeenMs, later + 500);
+  });
+
+  test('follows a bounded number of streams: the one unused longest is ended', async (t) => {
+    const { store } = await openStore(t);
+    for (let i = 0; i < 64; i++) await store.record([exfiltration('10.0.0.1')], `stream ${i}`);
+    await store.record([], 'stream 0');
+    assert.equal(store.stats.openFindings, 64);
+    const states = await store.record([exfiltration('10.0.0.1')], 'one more');
+    assert.deepEqual(
+      states.map(({ activity }) => activity),
+      ['close', 'create'],
+    );
+    assert.equal(store.stats.openFindings, 64);
+  });
+
   test('refuses a stored detection of another format', async (t) => {
     const { store, db } = await openStore(t);
     const row = { uid: 'x', time: 1, lastSeen: 1, kind: 'a', source: 'b', detection: { v: 2, uid: 'x' } };

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Clock, Milliseconds } from '../base/index.ts';
 import type { DetectionListOptions, DetectionQueries, DetectionRow } from '../storage/index.ts';
-import { type alertsConfigSchema, readAlertsConfig } from './config.ts';
+import { type AlertsConfig, type alertsConfigSchema, readAlertsConfig } from './config.ts';
 import { type Detection, readDetection } from './detection.ts';
 import { AlertsError } from './errors.ts';
 import type { JudgedRecord } from './finding.ts';
@@ -34,6 +34,9 @@ export interface AlertsStats {
 }
 
 const DEFAULT_BUFFER = 256;
+const DEFAULT_STREAM = '';
+/** Streams followed at once; the one unused longest is finished for a new one. */
+const MAX_STREAMS = 64;
 
 /**
  * Flagged flows in, findings out: grouped, stored together with their notice in one transaction, and only
@@ -42,13 +45,18 @@ const DEFAULT_BUFFER = 256;
 export class DetectionStore {
   readonly #queries: DetectionStoreOptions['queries'];
   readonly #clock: Clock;
-  readonly #findings: Findings;
+  readonly #config: AlertsConfig;
+  readonly #newUid: (() => string) | undefined;
+  /** One for each stream of traffic, for each has a time of its own; the one used last at the end. */
+  readonly #streams = new Map<string, Findings>();
   readonly #subscriptions = new Set<Subscription>();
   /** By uid and activity: a later state replaces an earlier one that was not stored yet. */
   readonly #unsaved = new Map<string, Detection>();
   readonly #stored = { create: 0, update: 0, close: 0 };
   #suppression: SuppressionList;
   #suppressed = 0;
+  /** Of streams that have ended. */
+  #closedEarly = 0;
   #dropped = 0;
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -56,9 +64,8 @@ export class DetectionStore {
     this.#queries = options.queries;
     this.#clock = options.clock;
     this.#suppression = options.suppression ?? new SuppressionList();
-    const { clock, newUid } = options;
-    const config = readAlertsConfig(options.config);
-    this.#findings = new Findings({ config, clock, ...(newUid !== undefined && { newUid }) });
+    this.#config = readAlertsConfig(options.config);
+    this.#newUid = options.newUid;
   }
 
   get stats(): AlertsStats {
@@ -67,25 +74,30 @@ export class DetectionStore {
       stored: { ...this.#stored },
       suppressed: this.#suppressed,
       dropped: this.#dropped + waiting,
-      openFindings: this.#findings.size,
-      closedEarly: this.#findings.closedEarly,
+      openFindings: [...this.#streams.values()].reduce((sum, { size }) => sum + size, 0),
+      closedEarly: this.#closedEarly + [...this.#streams.values()].reduce((sum, s) => sum + s.closedEarly, 0),
       unsaved: this.#unsaved.size,
     };
   }
 
-  /** Takes judged flows in; gives back the states that were stored. Throws `alerts.not-stored`. */
-  record(records: readonly JudgedRecord[]): Promise<readonly Detection[]> {
-    return this.#keep(this.#findings.add(records));
+  /**
+   * Takes judged flows of a stream in; gives back the states that were stored. Streams are traffic of different
+   * times, such as a live source and a replay: each has its own windows. Throws `alerts.not-stored`.
+   */
+  record(records: readonly JudgedRecord[], stream = DEFAULT_STREAM): Promise<readonly Detection[]> {
+    const { findings, displaced } = this.#findingsOf(stream);
+    return this.#keep([...displaced, ...findings.add(records)]);
   }
 
-  /** Closes findings that have been still for a window at this time of the traffic. Throws `alerts.not-stored`. */
-  advance(trafficMs: Milliseconds): Promise<readonly Detection[]> {
-    return this.#keep(this.#findings.advance(trafficMs));
+  /** Closes findings that have been still for a window at this time of the stream. Throws `alerts.not-stored`. */
+  advance(trafficMs: Milliseconds, stream = DEFAULT_STREAM): Promise<readonly Detection[]> {
+    return this.#keep(this.#streams.get(stream)?.advance(trafficMs) ?? []);
   }
 
-  /** The end of the traffic: closes every finding. Throws `alerts.not-stored`. */
-  finish(): Promise<readonly Detection[]> {
-    return this.#keep(this.#findings.finish());
+  /** The end of a stream, or of all of them: closes their findings. Throws `alerts.not-stored`. */
+  finish(stream?: string): Promise<readonly Detection[]> {
+    const names = stream === undefined ? [...this.#streams.keys()] : [stream];
+    return this.#keep(names.flatMap((name) => this.#end(name)));
   }
 
   /** Newest first. Throws `alerts.malformed-detection`. */
@@ -133,6 +145,28 @@ export class DetectionStore {
   /** Ends every subscription. */
   close(): void {
     for (const subscription of [...this.#subscriptions]) subscription.close();
+  }
+
+  #findingsOf(stream: string): { findings: Findings; displaced: readonly Detection[] } {
+    let findings = this.#streams.get(stream);
+    let displaced: readonly Detection[] = [];
+    if (findings === undefined) {
+      const [oldest] = this.#streams.keys();
+      if (this.#streams.size >= MAX_STREAMS) displaced = this.#end(oldest as string);
+      const newUid = this.#newUid;
+      findings = new Findings({ config: this.#config, clock: this.#clock, ...(newUid && { newUid }) });
+    }
+    this.#streams.delete(stream);
+    this.#streams.set(stream, findings);
+    return { findings, displaced };
+  }
+
+  #end(stream: string): readonly Detection[] {
+    const findings = this.#streams.get(stream);
+    if (findings === undefined) return [];
+    this.#streams.delete(stream);
+    this.#closedEarly += findings.closedEarly;
+    return findings.finish();
   }
 
   #keep(states: readonly Detection[]): Promise<readonly Detection[]> {

@@ -12,8 +12,8 @@ export interface FindingsOptions {
 }
 
 /**
- * Groups flagged flows into findings by kind and source (or destination), in the time of the traffic. Gives
- * back the states that became due, at most one create or update a finding and call. Pure but for its memory.
+ * Groups flagged flows of one stream into findings by kind and source (or destination), in the time of that
+ * stream. Gives back the states that became due, at most one create or update a finding and call. Pure but for its memory.
  */
 export class Findings {
   readonly #config: AlertsConfig;
@@ -59,10 +59,11 @@ export class Findings {
     return ended;
   }
 
-  /** Closes everything: the end of the traffic. */
+  /** Closes everything: the end of the traffic. What comes next may be of any time. */
   finish(): readonly Detection[] {
     const ended: Detection[] = [];
     for (const key of [...this.#open.keys()]) this.#close(key, new Set(), ended);
+    this.#nowMs = Number.NEGATIVE_INFINITY;
     return ended;
   }
 

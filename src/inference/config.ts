@@ -9,7 +9,7 @@ export const inferenceConfigSchema = z.strictObject({
     .int()
     .min(1)
     .max(600_000)
-    .default(1_000)
+    .default(5_000)
     .describe('deadline of a request without one'),
   confidenceThreshold: z
     .number()

@@ -357,7 +357,7 @@ suite('the configuration of inference', () => {
   test('has a default for every field', () => {
     assert.deepEqual(readInferenceConfig(), {
       batchSize: 1024,
-      timeoutMs: 1000,
+      timeoutMs: 5000,
       confidenceThreshold: 0.5,
       maxConcurrentRequests: 64,
       fallbackStrategy: 'last-known-good',
