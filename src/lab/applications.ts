@@ -5,7 +5,7 @@ import { database, domainLogin, fileShare, printJob } from './benign/files.ts';
 import { readMail, sendMail } from './benign/mail.ts';
 import { call, conference, datagramStream } from './benign/media.ts';
 import { deadResolver, encryptedNames, lookUpBurst, machineNames, recursion } from './benign/names.ts';
-import { strayPacket, unknownApplication } from './benign/odd.ts';
+import { shortQuestions, strayPacket, unknownApplication } from './benign/odd.ts';
 import { peerProgram } from './benign/peers.ts';
 import {
   appPolling,
@@ -74,8 +74,9 @@ export const APPLICATIONS: readonly Application[] = [
   of(database, 3, 5),
   of(printJob, 1, 2),
   of(domainLogin, 2, 3),
-  of(unknownApplication, 8, 40),
-  of(strayPacket, 2, 5),
+  of(unknownApplication, 8, 34),
+  of(shortQuestions, 2, 16),
+  of(strayPacket, 2, 10),
 ];
 
 /** Draws an application by its weight. */

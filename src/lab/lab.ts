@@ -55,14 +55,17 @@ export class Lab {
     return this.#nextSite++;
   }
 
-  /** A server on the Internet: popular ones come often, so that clients share them. */
-  internetHost(popular = true): Host {
+  /**
+   * A server on the Internet. Popular ones come often, so that the clients of one network share them; what is
+   * popular differs from network to network (`taste`), for a capture sees one network, not all of its servers' clients.
+   */
+  internetHost(popular = true, taste = 0): Host {
     const { random } = this;
     const rank = popular
       ? Math.floor(random.pareto(1, 0.7)) % INTERNET_SIZE
       : random.integer(0, INTERNET_SIZE - 1);
     // Spreads ranks over the network; an odd factor keeps them apart.
-    const offset = Math.imul(rank, 40_503) & (INTERNET_SIZE - 1);
+    const offset = Math.imul(rank + taste * 1021, 40_503) & (INTERNET_SIZE - 1);
     let host = this.#internet.get(offset);
     if (host === undefined) {
       const stack = random.chance(0.8) ? LINUX : WINDOWS;

@@ -32,6 +32,8 @@ export interface Site {
   readonly rate: number;
   /** Another address of this network; most are not taken by a host. */
   neighbour(index: number): Host;
+  /** A server on the Internet, as this network's hosts choose them. */
+  internetHost(popular?: boolean): Host;
   readonly size: number;
 }
 
@@ -77,10 +79,11 @@ export function makeSite(lab: Lab, { hosts: count, lens }: SitePlan): Site {
   const first = random.integer(2, Math.max(2, 250 - count));
   const hosts = Array.from({ length: count }, (_, i) => neighbour(first + i));
   const gateway = neighbour(1);
+  const internetHost = (popular = true): Host => lab.internetHost(popular, number + 1);
   return {
     hosts,
     gateway,
-    resolver: random.chance(0.6) ? gateway : random.chance(0.5) ? neighbour(253) : lab.internetHost(),
+    resolver: random.chance(0.6) ? gateway : random.chance(0.5) ? neighbour(253) : internetHost(),
     broadcast: neighbour(255),
     lens,
     localRttMs: random.logNormal(-0.7, 0.7),
@@ -88,6 +91,7 @@ export function makeSite(lab: Lab, { hosts: count, lens }: SitePlan): Site {
     loss: random.chance(0.6) ? random.uniform(0, 0.003) : random.uniform(0, 0.03),
     rate: random.logNormal(7, 1.2),
     neighbour,
+    internetHost,
     size: 254,
   };
 }

@@ -154,21 +154,32 @@ export class TcpSession {
     return this;
   }
 
-  /** A keep-alive probe and its answer. */
+  /** A keep-alive probe and its answer; some stacks put a byte of garbage into it. */
   keepAlive(): this {
+    const garbage = this.#conversation.client.stack.timestamps ? 0 : 1;
     const { timeline } = this.#lab;
     timeline.plan(
       this.#conversation,
       this.now * 1000,
       false,
       ACK,
-      0,
+      garbage,
       (this.#clientNext - 1) >>> 0,
       this.#serverNext >>> 0,
     );
     this.now += this.#trip();
     this.#emit(this.now, true, ACK, 0);
     return this;
+  }
+
+  /** The last packets of a connection that began before the capture. */
+  remainder(): this {
+    const { random } = this.#lab;
+    if (random.chance(0.3)) this.#emit(this.now, random.chance(0.5), ACK, 0);
+    if (random.chance(0.3)) this.keepAlive();
+    if (random.chance(0.3)) this.send(random.integer(1, 200)).reply(random.integer(1, 400));
+    if (random.chance(0.3)) return this.reset(random.chance(0.5) ? 'client' : 'server');
+    return random.chance(0.8) ? this.finish(random.chance(0.5) ? 'client' : 'server') : this.keepAlive();
   }
 
   /** An orderly end. */

@@ -1,5 +1,5 @@
 import type { Milliseconds } from '../../base/index.ts';
-import { sshLogin } from '../benign/remote.ts';
+import { type SshStyle, sshHello, sshRefusal, sshStyle } from '../benign/remote.ts';
 import type { Lab } from '../lab.ts';
 import {
   FTP_BANNER,
@@ -32,7 +32,16 @@ export function guessPasswords(lab: Lab, stage: Stage, startMs: Milliseconds, si
   const rttMs = rttTo(lab, stage.site, random.chance(0.5));
   const checkMs = random.logNormal(5.3, 1.5);
   const dropped = random.chance(0.3) ? random.uniform(0.05, 0.3) : 0.01;
-  const plan: Guess = { service, port, tries, checkMs, dropped };
+  const plan: Guess = {
+    service,
+    port,
+    tries,
+    checkMs,
+    dropped,
+    ssh: { ...sshStyle(lab), refusalMs: checkMs },
+    question: random.integer(8, 700),
+    answer: random.chance(0.7) ? random.integer(12, 600) : random.integer(300, 4000),
+  };
   let left = size;
   const worker = (at: Milliseconds): void => {
     if (left-- <= 0) return;
@@ -67,6 +76,10 @@ interface Guess {
   readonly checkMs: Milliseconds;
   /** Share of connections that the server drops at once. */
   readonly dropped: number;
+  readonly ssh: SshStyle;
+  /** Bytes of a request and of its refusal; passwords differ by a few. */
+  readonly question: number;
+  readonly answer: number;
 }
 
 function guess(lab: Lab, session: TcpSession, plan: Guess): void {
@@ -90,16 +103,17 @@ function guess(lab: Lab, session: TcpSession, plan: Guess): void {
         .finish();
       return;
     }
-    sshLogin(lab, session, tries, checkMs / 20, checkMs);
+    sshHello(session, plan.ssh);
+    for (let i = 0; i < tries; i++) sshRefusal(lab, session, checkMs / 20, plan.ssh);
   } else if (service === 'http') {
     session.open();
     if (plan.port === 443)
       session.send(517, TLS_HELLO).reply(random.integer(2000, 4500), TLS_ANSWER).send(90, TLS_DATA);
     for (let i = 0; i < tries; i++)
       session
-        .send(random.integer(300, 700), HTTP_POST)
+        .send(150 + plan.question + random.integer(0, 12), HTTP_POST)
         .wait(checkMs * random.uniform(0.7, 1.4))
-        .reply(random.integer(250, 2500), HTTP_DENIED);
+        .reply(100 + plan.answer, HTTP_DENIED);
   } else if (service === 'rdp' || service === 'smb') {
     session.open().send(random.integer(19, 90), RDP_CONNECT).reply(random.integer(19, 300));
     for (let i = 0; i < Math.min(tries, 2); i++)

@@ -52,7 +52,7 @@ export function victim(lab: Lab, { attacker, site }: Stage): Host {
   const inside = site.hosts.filter((host) => host !== attacker);
   const attackerInside = inside.length < site.hosts.length;
   if (attackerInside && (inside.length === 0 || random.chance(0.45)))
-    return lab.internetHost(random.chance(0.5));
+    return site.internetHost(random.chance(0.5));
   return random.pick(inside);
 }
 

@@ -15,7 +15,7 @@ export function backup(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): 
     ? site.hosts[0] === host
       ? otherHost(lab, site, host)
       : (site.hosts[0] as Host)
-    : lab.internetHost();
+    : site.internetHost();
   const port = random.pick([22, 443, 443, 445, 873, 2049, 8443, 9000, 10000, 13724]);
   const connections = random.chance(0.6) ? 1 : random.integer(2, 8);
   const rate = (local ? 20_000 : site.rate) * random.uniform(0.2, 1.2);
@@ -49,7 +49,7 @@ export function cloudSync(lab: Lab, site: Site, host: Host, timeMs: Milliseconds
   const { random } = lab;
   const session = new TcpSession(lab, {
     client: host,
-    server: lab.internetHost(),
+    server: site.internetHost(),
     port: 443,
     startMs: timeMs,
     rttMs: rttTo(lab, site, false),
@@ -74,7 +74,7 @@ export function download(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
   const port = random.pick([443, 443, 80, 80, 8080]);
   const session = new TcpSession(lab, {
     client: host,
-    server: lab.internetHost(),
+    server: site.internetHost(),
     port,
     startMs: timeMs,
     rttMs: rttTo(lab, site, false),
@@ -95,7 +95,7 @@ export function download(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
 /** Video in chunks: a burst every few seconds on one or two connections. */
 export function video(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const server = lab.internetHost();
+  const server = site.internetHost();
   for (let k = random.integer(1, 2); k > 0; k--) {
     const session = new TcpSession(lab, {
       client: host,
@@ -122,7 +122,7 @@ export function video(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): v
 export function fileTransfer(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
   const local = random.chance(0.4);
-  const server = local ? otherHost(lab, site, host) : lab.internetHost();
+  const server = local ? otherHost(lab, site, host) : site.internetHost();
   const rttMs = rttTo(lab, site, local);
   const control = new TcpSession(lab, { client: host, server, port: 21, startMs: timeMs, rttMs });
   control.open().reply(random.integer(20, 300), FTP_BANNER);

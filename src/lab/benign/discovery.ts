@@ -136,7 +136,7 @@ export function portless(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
   const server = toGroup
     ? group('224.0.0.18')
     : random.chance(0.5)
-      ? lab.internetHost()
+      ? site.internetHost()
       : otherHost(lab, site, host);
   const flow = rawIp(lab, protocol, host, server);
   const pace = toGroup ? random.pick([1000, 1000, 10_000, 30_000]) : random.logNormal(4.5, 1.5);

@@ -12,7 +12,7 @@ export function sendMail(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
   for (let tries = 0; tries < 3; tries++) {
     const session = new TcpSession(lab, {
       client: host,
-      server: lab.internetHost(),
+      server: site.internetHost(),
       port: random.pick([25, 25, 587, 465]),
       startMs: now,
       rttMs: rttTo(lab, site, false),
@@ -71,7 +71,7 @@ export function readMail(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
   const secure = port === 993 || port === 995;
   const session = new TcpSession(lab, {
     client: host,
-    server: lab.internetHost(),
+    server: site.internetHost(),
     port,
     startMs: timeMs,
     rttMs: rttTo(lab, site, random.chance(0.3)),

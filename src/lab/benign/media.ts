@@ -8,7 +8,7 @@ import { type Host, otherHost, rttTo, type Site } from '../site.ts';
 export function call(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
   const local = random.chance(0.3);
-  const peer = local ? otherHost(lab, site, host) : lab.internetHost();
+  const peer = local ? otherHost(lab, site, host) : site.internetHost();
   const rtt = rttTo(lab, site, local);
   let now = timeMs;
   if (random.chance(0.6)) {
@@ -43,12 +43,12 @@ export function conference(lab: Lab, site: Site, host: Host, timeMs: Millisecond
   let now = timeMs;
   let chosen = udp(lab, {
     client: host,
-    server: lab.internetHost(),
+    server: site.internetHost(),
     port: random.pick([3478, 19302, 8801, 19305, 443]),
     clientPort,
   });
   for (let i = 0; i < candidates; i++) {
-    const peer = random.chance(0.3) ? otherHost(lab, site, host) : lab.internetHost();
+    const peer = random.chance(0.3) ? otherHost(lab, site, host) : site.internetHost();
     const check = udp(lab, {
       client: host,
       server: peer,
@@ -78,7 +78,7 @@ export function conference(lab: Lab, site: Site, host: Host, timeMs: Millisecond
 export function datagramStream(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
   const local = random.chance(0.3);
-  const peer = local ? otherHost(lab, site, host) : lab.internetHost();
+  const peer = local ? otherHost(lab, site, host) : site.internetHost();
   const port = random.chance(0.5)
     ? random.pick([51820, 1194, 4500, 500, 27015, 3074, 5683, 5353, 6081, 4789, 2152, 1701, 9987, 443])
     : random.integer(1024, 65535);

@@ -63,7 +63,7 @@ export function machineNames(lab: Lab, site: Site, host: Host, timeMs: Milliseco
 /** Nobody answers: the same question again and again, by one port or several, then another server. */
 export function deadResolver(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const dead = random.chance(0.5) ? site.neighbour(251) : lab.internetHost();
+  const dead = random.chance(0.5) ? site.neighbour(251) : site.internetHost();
   const questions = random.integer(1, 12);
   let now = timeMs;
   for (let i = 0; i < questions; i++) {
@@ -92,7 +92,7 @@ export function recursion(lab: Lab, site: Site, timeMs: Milliseconds): void {
     const answer = random.chance(0.08) ? -1 : random.chance(0.1) ? 3 : 0;
     askDns(lab, {
       client: resolver,
-      resolver: lab.internetHost(random.chance(0.5)),
+      resolver: site.internetHost(random.chance(0.5)),
       name: hostName(random),
       type: random.pick([A, AAAA, 2, 43, 48]),
       timeMs: now,
@@ -110,7 +110,7 @@ export function encryptedNames(lab: Lab, site: Site, host: Host, timeMs: Millise
   const port = random.pick([443, 853, 53]);
   const session = new TcpSession(lab, {
     client: host,
-    server: random.chance(0.7) ? lab.internetHost() : site.resolver,
+    server: random.chance(0.7) ? site.internetHost() : site.resolver,
     port,
     startMs: timeMs,
     rttMs: rttTo(lab, site, false),

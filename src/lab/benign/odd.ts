@@ -20,15 +20,15 @@ const SERVICES = [
 export function unknownApplication(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
   const servers = Array.from({ length: Math.min(12, Math.floor(random.pareto(1, 1.3))) }, () =>
-    random.chance(0.3) ? otherHost(lab, site, host) : lab.internetHost(),
+    random.chance(0.3) ? otherHost(lab, site, host) : site.internetHost(),
   );
   const ports = Array.from({ length: random.chance(0.7) ? 1 : random.integer(2, 4) }, () =>
     random.chance(0.65) ? random.pick(SERVICES) : random.integer(1024, 65535),
   );
   const flows = Math.min(40, Math.floor(random.pareto(1, 0.9)));
   const character: Character = {
-    up: random.logNormal(5, 1.4),
-    down: random.logNormal(5.8, 1.8),
+    up: random.logNormal(random.chance(0.3) ? 2.3 : 5, 1.4),
+    down: random.logNormal(random.chance(0.3) ? 2.6 : 5.8, 1.8),
     spread: random.uniform(0.1, 1.3),
     turns: random.logNormal(1, 1.3),
     pauseMs: random.logNormal(4.5, 2.2),
@@ -136,12 +136,61 @@ function draw(lab: Lab, typical: number, spread: number): number {
   return Math.max(1, Math.min(500_000, Math.floor(typical * lab.random.logNormal(0, spread))));
 }
 
+/**
+ * Short questions over datagrams, to one server or several, on any port: resolvers of other kinds, game lobbies,
+ * devices, file servers, licences. Each side says little; some never answer, some ask again.
+ */
+export function shortQuestions(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
+  const { random } = lab;
+  const local = random.chance(0.4);
+  const servers = Array.from(
+    { length: random.chance(0.5) ? 1 : Math.min(60, Math.floor(random.pareto(2, 0.8))) },
+    () => (local ? otherHost(lab, site, host) : site.internetHost(random.chance(0.5))),
+  );
+  const port = random.chance(0.6) ? random.pick(SERVICES) : random.integer(1024, 65535);
+  const up = random.chance(0.5) ? random.integer(0, 40) : random.integer(1, 1300);
+  const down = random.chance(0.5) ? random.integer(1, 60) : random.integer(1, 1300);
+  const fixed = random.chance(0.6);
+  const samePort = random.chance(0.4) ? random.integer(1024, 65535) : undefined;
+  const silent = random.chance(0.5) ? 0.02 : random.uniform(0.1, 1);
+  const pace = random.logNormal(7, 2);
+  const rttMs = rttTo(lab, site, local);
+  let left = Math.min(80, Math.floor(random.pareto(1, 0.8)));
+  lab.every(timeMs, lab.endMs, (now) => {
+    const server = random.pick(servers);
+    const flow = udp(lab, {
+      client: host,
+      server,
+      port,
+      ...(samePort === undefined ? {} : { clientPort: samePort }),
+    });
+    const size = (bytes: number): number => (fixed ? bytes : Math.floor(bytes * random.uniform(0.4, 1.1)));
+    flow.send(now, size(up));
+    if (!random.chance(silent)) flow.reply(now + rttMs * random.uniform(0.8, 1.4), size(down));
+    else if (random.chance(0.3)) flow.send(now + random.uniform(500, 3000), size(up));
+    return --left > 0
+      ? random.chance(0.5)
+        ? pace * random.uniform(0.97, 1.03)
+        : random.exponential(pace)
+      : undefined;
+  });
+}
+
 /** A message out of the blue, one packet, either way. */
 export function strayPacket(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const other = random.chance(0.4) ? otherHost(lab, site, host) : lab.internetHost();
+  const other = random.chance(0.4) ? otherHost(lab, site, host) : site.internetHost();
   const [client, server] = random.chance(0.6) ? [host, other] : [other, host];
-  if (random.chance(0.3))
+  if (random.chance(0.2)) {
+    // What is left of a connection whose beginning the capture missed: a keep-alive, an acknowledgement, a last FIN.
+    new TcpSession(lab, {
+      client,
+      server,
+      port: random.pick(SERVICES),
+      startMs: timeMs,
+      rttMs: 20,
+    }).remainder();
+  } else if (random.chance(0.3))
     new Icmp(lab, { client, server }).unreachable(
       timeMs,
       random.pick([0, 1, 3, 3, 4, 10, 13]),

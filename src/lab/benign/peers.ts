@@ -19,7 +19,7 @@ export function peerProgram(lab: Lab, site: Site, host: Host, timeMs: Millisecon
   const gap = random.logNormal(4.5, 1.5);
   let now = timeMs;
   for (let i = 0; i < peers && now < lab.endMs; i++) {
-    const peer = lab.internetHost(false);
+    const peer = site.internetHost(false);
     const port = common > 0 && random.chance(0.8) ? common : random.integer(1024, 65535);
     const at = now;
     const fate = random.next();

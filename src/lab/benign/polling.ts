@@ -17,7 +17,7 @@ import { TcpSession } from '../tcp-session.ts';
 /** Asks a time server now and then; some ask several servers at once, some get no answer. */
 export function timeSync(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const servers = Array.from({ length: random.integer(1, 5) }, () => lab.internetHost());
+  const servers = Array.from({ length: random.integer(1, 5) }, () => site.internetHost());
   const pace = random.pick([8000, 16_000, 32_000, 64_000, 128_000]);
   const clientPort = random.chance(0.5) ? 123 : undefined;
   const bytes = random.chance(0.9) ? 48 : 68;
@@ -85,7 +85,7 @@ export function monitoring(lab: Lab, site: Site, host: Host, timeMs: Millisecond
   const local = random.chance(0.75);
   const count = random.chance(0.4) ? 1 : random.integer(2, Math.max(2, Math.min(30, site.hosts.length)));
   const targets = Array.from({ length: count }, () =>
-    local ? otherHost(lab, site, host) : lab.internetHost(),
+    local ? otherHost(lab, site, host) : site.internetHost(),
   );
   const checks = Array.from({ length: random.integer(1, 3) }, () => makeCheck(lab, site, host, local));
   const pace = random.pick([1000, 2000, 5000, 10_000, 10_000, 15_000, 30_000, 60_000]);
@@ -103,7 +103,7 @@ export function monitoring(lab: Lab, site: Site, host: Host, timeMs: Millisecond
 /** An application that asks its own service for news at a regular pace, on a new connection each time. */
 export function appPolling(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const server = lab.internetHost();
+  const server = site.internetHost();
   const port = random.pick([443, 443, 80, 8080]);
   const pace = random.logNormal(9.6, 0.9);
   const jitter = random.uniform(0, 0.4);
@@ -138,7 +138,7 @@ export function appPolling(lab: Lab, site: Site, host: Host, timeMs: Millisecond
 /** A service is gone, and its client does not give up: silence or resets, with or without growing pauses. */
 export function retries(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const server = random.chance(0.5) ? site.neighbour(random.integer(2, 250)) : lab.internetHost();
+  const server = random.chance(0.5) ? site.neighbour(random.integer(2, 250)) : site.internetHost();
   const port = random.pick([
     443,
     80,
@@ -180,7 +180,7 @@ export function ping(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): vo
     ? random.chance(0.5)
       ? site.gateway
       : otherHost(lab, site, host)
-    : lab.internetHost();
+    : site.internetHost();
   const echo = new Icmp(lab, { client: host, server });
   const answered = random.chance(0.85);
   const bytes = random.pick([56, 56, 32, 8, 64, 1400]);
@@ -195,7 +195,7 @@ export function ping(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): vo
 /** Records that go one way: syslog, flow export, metrics, traps. */
 export function oneWayRecords(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const server = random.chance(0.8) ? otherHost(lab, site, host) : lab.internetHost();
+  const server = random.chance(0.8) ? otherHost(lab, site, host) : site.internetHost();
   const flow = udp(lab, {
     client: host,
     server,
@@ -213,13 +213,13 @@ export function oneWayRecords(lab: Lab, site: Site, host: Host, timeMs: Millisec
 export function traceRoute(lab: Lab, site: Site, timeMs: Milliseconds): void {
   const { random } = lab;
   const host = anyHost(lab, site);
-  const server = lab.internetHost();
+  const server = site.internetHost();
   const hops = random.integer(5, 24);
   const byUdp = random.chance(0.6);
   const clientPort = takePort(host);
   let now = timeMs;
   for (let hop = 1; hop <= hops; hop++) {
-    const router = lab.internetHost();
+    const router = site.internetHost();
     for (let k = 0; k < 3; k++) {
       if (byUdp) udp(lab, { client: host, server, port: 33434 + hop * 3 + k, clientPort }).send(now, 32);
       else new Icmp(lab, { client: host, server }).echo(now, 64, hop * 3 + k);

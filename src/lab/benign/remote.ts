@@ -4,30 +4,46 @@ import { RDP_CONNECT, SSH_BANNER, TELNET_OPTIONS } from '../payload.ts';
 import { type Host, otherHost, rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
+/** Sizes of an SSH login: they follow from the two programs and stay the same from connection to connection. */
+export interface SshStyle {
+  readonly clientBanner: number;
+  readonly serverBanner: number;
+  readonly clientOffer: number;
+  readonly serverOffer: number;
+  /** Key exchange of either side. */
+  readonly clientKey: number;
+  readonly serverKey: number;
+  readonly attempt: number;
+  readonly refusal: number;
+  readonly refusalMs: Milliseconds;
+}
+
+export function sshStyle(lab: Lab): SshStyle {
+  const { random } = lab;
+  return {
+    clientBanner: random.integer(14, 42),
+    serverBanner: random.integer(18, 44),
+    clientOffer: random.integer(250, 1700),
+    serverOffer: random.integer(350, 1300),
+    clientKey: random.chance(0.6) ? random.integer(40, 150) : random.integer(150, 1300),
+    serverKey: random.chance(0.6) ? random.integer(280, 800) : random.integer(500, 1800),
+    attempt: random.integer(48, 160),
+    refusal: random.integer(36, 100),
+    refusalMs: random.logNormal(5.8, 1.4),
+  };
+}
+
 /** Banner, key exchange and one authentication; `tries` passwords are refused first. */
 export function sshLogin(
   lab: Lab,
   session: TcpSession,
   tries: number,
   thinkMs: Milliseconds,
-  refusalMs: Milliseconds = lab.random.uniform(100, 2500),
+  style = sshStyle(lab),
 ): void {
   const { random } = lab;
-  session.open().send(random.integer(20, 40), SSH_BANNER).reply(random.integer(20, 42), SSH_BANNER);
-  session.send(random.integer(900, 1600)).reply(random.integer(700, 1200));
-  session
-    .send(random.integer(40, 1300))
-    .reply(random.integer(280, 1700))
-    .send(random.integer(16, 100))
-    .send(random.integer(44, 64))
-    .reply(random.integer(44, 64));
-  for (let i = 0; i < tries; i++) {
-    session
-      .wait(thinkMs * random.uniform(0.6, 1.6))
-      .send(random.integer(84, 150))
-      .wait(refusalMs * random.uniform(0.7, 1.3))
-      .reply(random.integer(44, 84));
-  }
+  sshHello(session, style);
+  for (let i = 0; i < tries; i++) sshRefusal(lab, session, thinkMs, style);
   session
     .wait(thinkMs * random.uniform(0.3, 1.2))
     .send(random.integer(84, 700))
@@ -35,11 +51,25 @@ export function sshLogin(
     .reply(random.integer(28, 60));
 }
 
+/** Banners, key exchange, request for authentication. */
+export function sshHello(session: TcpSession, style: SshStyle): void {
+  session.open().send(style.clientBanner, SSH_BANNER).reply(style.serverBanner, SSH_BANNER);
+  session.send(style.clientOffer).reply(style.serverOffer).send(style.clientKey).reply(style.serverKey);
+  session.send(68).reply(52);
+}
+
+/** One password, refused. */
+export function sshRefusal(lab: Lab, session: TcpSession, thinkMs: Milliseconds, style: SshStyle): void {
+  const { random } = lab;
+  session.wait(thinkMs * random.uniform(0.6, 1.6)).send(style.attempt);
+  session.wait(style.refusalMs * random.uniform(0.7, 1.3)).reply(style.refusal);
+}
+
 /** A person at a shell: keystrokes, echoes, outputs, pauses. */
 export function sshShell(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
   const local = random.chance(0.6);
-  const server = local ? otherHost(lab, site, host) : lab.internetHost();
+  const server = local ? otherHost(lab, site, host) : site.internetHost();
   const session = new TcpSession(lab, {
     client: host,
     server,
@@ -65,12 +95,13 @@ export function sshShell(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
 /** A person who has forgotten the password: some connections, some tries each, with human pauses. */
 export function forgottenPassword(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const server = random.chance(0.5) ? otherHost(lab, site, host) : lab.internetHost();
+  const server = random.chance(0.5) ? otherHost(lab, site, host) : site.internetHost();
   const rttMs = rttTo(lab, site, random.chance(0.5));
+  const style = { ...sshStyle(lab), refusalMs: random.uniform(500, 2500) };
   let now = timeMs;
   for (let i = random.integer(1, 4); i > 0; i--) {
     const session = new TcpSession(lab, { client: host, server, port: 22, startMs: now, rttMs });
-    sshLogin(lab, session, random.integer(1, 3), random.uniform(1500, 6000));
+    sshLogin(lab, session, random.integer(1, 3), random.uniform(1500, 6000), style);
     if (i === 1) session.wait(500).send(200).reply(500).wait(random.exponential(20_000)).finish();
     else session.finish(random.chance(0.5) ? 'server' : 'client');
     now = session.now + random.uniform(800, 15_000);
@@ -81,9 +112,10 @@ export function forgottenPassword(lab: Lab, site: Site, host: Host, timeMs: Mill
 export function sshAutomation(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
   const targets = site.hosts.filter((other) => other !== host).slice(0, random.integer(1, 20));
-  if (targets.length === 0) targets.push(lab.internetHost());
+  if (targets.length === 0) targets.push(site.internetHost());
   const tasks = random.integer(1, 6);
   const parallel = random.integer(1, 5);
+  const style = sshStyle(lab);
   let now = timeMs;
   for (let task = 0; task < tasks; task++) {
     targets.forEach((server, i) => {
@@ -99,7 +131,7 @@ export function sshAutomation(lab: Lab, site: Site, host: Host, timeMs: Millisec
         session.unanswered(random.integer(1, 3));
         return;
       }
-      sshLogin(lab, session, 0, 5);
+      sshLogin(lab, session, 0, 5, style);
       session.send(random.integer(60, 300)).reply(random.integer(40, 900)).wait(random.logNormal(6, 1));
       session
         .send(random.integer(300, 30_000))
@@ -116,7 +148,7 @@ export function remoteDesktop(lab: Lab, site: Site, host: Host, timeMs: Millisec
   const { random } = lab;
   const port = random.pick([3389, 3389, 5900, 5938, 23, 7070, 4899]);
   const local = random.chance(0.6);
-  const server = local ? otherHost(lab, site, host) : lab.internetHost();
+  const server = local ? otherHost(lab, site, host) : site.internetHost();
   const session = new TcpSession(lab, {
     client: host,
     server,

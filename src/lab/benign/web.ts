@@ -44,7 +44,7 @@ export function browsePage(lab: Lab, site: Site, host: Host, timeMs: Millisecond
   const origins = Math.min(12, Math.floor(random.pareto(1, 1.1)));
   let now = timeMs;
   for (let i = 0; i < origins; i++) {
-    const server = lab.internetHost();
+    const server = site.internetHost();
     const ready = random.chance(0.75) ? lookUp(lab, site, host, now) : now;
     const parallel = random.chance(0.25) ? random.integer(2, 6) : 1;
     const quic = random.chance(0.25);
@@ -160,7 +160,7 @@ export function quicVisit(lab: Lab, site: Site, host: Host, server: Host, startM
 /** A page kept up to date: long polls, a websocket, or server-sent events on a connection held for minutes. */
 export function heldConnection(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {
   const { random } = lab;
-  const server = lab.internetHost();
+  const server = site.internetHost();
   const port = random.pick([443, 443, 443, 80, 5222, 5228, 8883, 1883, 8080]);
   const session = new TcpSession(lab, {
     client: host,
@@ -193,7 +193,7 @@ export function slowUpload(lab: Lab, site: Site, host: Host, timeMs: Millisecond
   const { random } = lab;
   const session = new TcpSession(lab, {
     client: host,
-    server: lab.internetHost(),
+    server: site.internetHost(),
     port: random.pick([80, 443, 8080]),
     startMs: timeMs,
     rttMs: random.uniform(150, 1500),
@@ -215,7 +215,7 @@ export function flashCrowd(lab: Lab, site: Site, timeMs: Milliseconds, visits: n
   const overload = random.chance(0.4) ? random.uniform(0.02, 0.5) : 0;
   let now = timeMs;
   for (let i = 0; i < visits && now < lab.endMs; i++) {
-    const client = lab.internetHost(false);
+    const client = site.internetHost(false);
     const at = now;
     lab.at(at, () => {
       if (random.chance(overload)) {
