@@ -1,0 +1,57 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../base/index.ts';
+import { sha256Bytes, sha256Hex } from '../crypto/index.ts';
+import type { AccessKeyRow, Database } from '../storage/index.ts';
+import { ServerError } from './errors.ts';
+import { type Caller, isRole } from './roles.ts';
+
+/** A new API key. `text` is shown once and kept nowhere. */
+export interface NewAccessKey {
+  readonly id: string;
+  /** `agk_<id>_<secret>`: 8 and 32 random bytes. */
+  readonly text: string;
+  /** Lowercase hexadecimal SHA-256 of the text. 256 random bits need no slow hash. */
+  readonly sha256: string;
+}
+
+const FORM = /^agk_([0-9a-f]{16})_[A-Za-z0-9_-]{43}$/;
+const NOBODY = Buffer.alloc(32);
+
+export function createAccessKey(): NewAccessKey {
+  const id = randomBytes(8).toString('hex');
+  const text = `agk_${id}_${randomBytes(32).toString('base64url')}`;
+  return { id, text, sha256: sha256Hex(text) };
+}
+
+/**
+ * The caller that an Authorization header names. Throws `server.key-missing`, `server.key-wrong`, and, only to
+ * who has the whole key, `server.key-revoked` and `server.key-expired`.
+ */
+export async function authenticate(
+  header: string | undefined,
+  keys: Pick<Database['accessKeys'], 'findAccessKey'>,
+  clock: Clock,
+): Promise<Caller> {
+  if (header === undefined) throw new ServerError('server.key-missing', 'expected an API key, got none');
+  const [, text = ''] = /^Bearer +(\S+)$/i.exec(header) ?? [];
+  const [, id] = FORM.exec(text) ?? [];
+  const row = id === undefined ? undefined : await keys.findAccessKey(id);
+  // An unknown id costs the same comparison as a known one.
+  const expected = row === undefined ? NOBODY : Buffer.from(row.sha256, 'hex');
+  const isRight = expected.length === 32 && timingSafeEqual(sha256Bytes(text), expected);
+  if (row === undefined || !isRight) {
+    throw new ServerError('server.key-wrong', 'the API key is not one that was given out here');
+  }
+  if (row.revokedAt !== undefined) {
+    throw new ServerError('server.key-revoked', `the API key ${row.id} was revoked`);
+  }
+  if (row.expiresAt !== undefined && row.expiresAt <= clock.now()) {
+    throw new ServerError('server.key-expired', `the API key ${row.id} has expired`);
+  }
+  return { principal: principalOf(row), roles: row.roles.filter(isRole) };
+}
+
+/** Two keys may have one label, so the id stands with it. */
+function principalOf({ id, principal }: AccessKeyRow): string {
+  return `${principal}#${id}`;
+}

@@ -1,0 +1,125 @@
+import { z } from 'zod';
+
+/** Answers as the OpenAPI document tells them. Fields may be added; a test holds the real answers against these. */
+
+const text = z.string();
+const number = z.number();
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+
+export const anyObject = z.looseObject({});
+
+export const refusal = z.strictObject({
+  error: text,
+  code: text,
+  category: z.enum(['model', 'resource', 'security', 'validation']),
+  retry: z.boolean(),
+});
+
+export const serverMetadata = z.looseObject({ name: text, version: text, extensions: z.array(text) });
+export const live = z.looseObject({ live: z.literal(true) });
+export const ready = z.looseObject({ ready: z.boolean() });
+export const modelReady = z.looseObject({ name: text, ready: z.literal(true) });
+const tensor = z.looseObject({ name: text, datatype: text, shape: z.array(z.int()) });
+export const modelMetadata = z.looseObject({
+  name: text,
+  versions: z.array(text),
+  platform: text,
+  inputs: z.array(tensor),
+  outputs: z.array(tensor),
+  properties: z.record(text, text),
+});
+export const inference = z.looseObject({
+  model_name: text,
+  model_version: text,
+  id: text.optional(),
+  parameters: anyObject,
+  outputs: z.array(
+    z.looseObject({
+      name: text,
+      datatype: text,
+      shape: z.array(z.int()),
+      data: z.array(z.union([text, number])),
+    }),
+  ),
+});
+
+const verdicts = z.looseObject({ attack: z.int(), benign: z.int(), abstain: z.int() });
+export const ingested = z.looseObject({
+  flows: z.int(),
+  verdicts,
+  decisions: z.record(text, z.int()),
+  detections: z.array(anyObject),
+});
+export const scores = z.looseObject({
+  scores: z.array(
+    z.looseObject({
+      probability: number,
+      verdict: z.enum(['attack', 'benign', 'abstain']),
+      confidence: number,
+      certificate: text,
+      model: z.looseObject({ name: text, version: text, digest }),
+    }),
+  ),
+});
+export const detections = z.looseObject({ detections: z.array(anyObject) });
+
+const summary = {
+  name: text,
+  version: text,
+  digest,
+  schemaId: digest,
+  gatesPassed: z.boolean(),
+  aliases: z.array(text),
+  isInLog: z.boolean(),
+};
+export const models = z.looseObject({ models: z.array(z.looseObject(summary)) });
+export const modelDetails = z.looseObject({ ...summary, manifest: anyObject, gates: anyObject });
+export const aliasChange = z.looseObject({
+  name: text,
+  alias: text,
+  version: text,
+  action: z.enum(['promote', 'rollback']),
+  principal: text,
+  intent: z.int(),
+});
+export const history = z.looseObject({ name: text, changes: z.array(aliasChange) });
+export const verified = z.looseObject({
+  name: text,
+  version: text,
+  digest,
+  verified: z.literal(true),
+  steps: z.array(text),
+});
+export const published = z.looseObject({ name: text, version: text, digest, gatesPassed: z.boolean() });
+export const exported = z.looseObject({ files: z.record(text, text) });
+
+export const auditEntries = z.looseObject({
+  size: z.int(),
+  entries: z.array(z.looseObject({ index: z.int(), entry: anyObject })),
+});
+export const checkpoint = z.looseObject({ origin: text, size: z.int(), root: text, text });
+export const proof = z.looseObject({ index: z.int(), proof: text });
+export const auditVerified = z.looseObject({ size: z.int(), root: text, verified: z.literal(true) });
+
+export const keys = z.looseObject({
+  keys: z.array(z.looseObject({ id: text, purpose: text, algorithm: text, state: text })),
+});
+export const accessList = z.looseObject({
+  keys: z.array(
+    z.looseObject({
+      id: text,
+      label: text,
+      roles: z.array(text),
+      expiresAt: text.nullable(),
+      revoked: z.boolean(),
+    }),
+  ),
+});
+export const accessAdded = z.looseObject({ id: text, key: text });
+export const accessRevoked = z.looseObject({ id: text, revoked: z.literal(true) });
+export const configuration = z.looseObject({ values: anyObject, origins: z.record(text, text) });
+export const status = z.looseObject({
+  version: text,
+  models: z.array(anyObject),
+  audit: z.looseObject({ size: z.int() }),
+});

@@ -1,0 +1,36 @@
+import { eveOf, formatCef, ocsfOf } from '../alerts/index.ts';
+import { streamDetections } from './detection-stream.ts';
+import { ServerError } from './errors.ts';
+import type { Handlers } from './handler.ts';
+
+export const detectionHandlers = {
+  'GET /v1/detections': async ({ guardian, query, reply }) => {
+    const { limit, since, kind, source, format } = query;
+    const found = await guardian.detections.list({
+      limit,
+      ...(since !== undefined && { since }),
+      ...(kind !== undefined && { kind }),
+      ...(source !== undefined && { source }),
+    });
+    switch (format) {
+      case 'native':
+        return { detections: found };
+      case 'ocsf':
+        return { detections: found.map(ocsfOf) };
+      case 'eve':
+        return { detections: found.map(eveOf) };
+      case 'cef':
+        return reply
+          .type('text/plain; charset=utf-8')
+          .send(found.map((each) => `${formatCef(each)}\n`).join(''));
+      default:
+        return format satisfies never;
+    }
+  },
+  'GET /v1/detections/:uid': async ({ guardian, path }) => {
+    const found = await guardian.detections.find(path.uid);
+    if (found === undefined) throw new ServerError('server.detection-unknown', 'no detection has this uid');
+    return found;
+  },
+  'GET /v1/detections/stream': ({ context, reply }) => streamDetections(context, reply),
+} satisfies Partial<Handlers>;

@@ -1,0 +1,47 @@
+import { PRODUCT } from '../alerts/index.ts';
+import type { LoadedModel } from '../inference/index.ts';
+import type { Handlers, ServedGuardian } from './handler.ts';
+import { openApiDocument } from './openapi.ts';
+import { statusPage } from './page.ts';
+
+export const statusHandlers = {
+  'GET /': ({ reply }) => statusPage(reply),
+  'GET /openapi.json': () => openApiDocument(),
+  'GET /metrics': async ({ guardian, reply }) => {
+    const text = await guardian.metrics.text();
+    return reply.header('content-type', guardian.metrics.contentType).send(text);
+  },
+  'GET /v1/status': async ({ guardian }) => ({
+    name: PRODUCT.name,
+    version: PRODUCT.version,
+    node: process.version,
+    modelName: guardian.modelName,
+    models: await loadedModels(guardian),
+    inference: guardian.engine.stats,
+    detections: guardian.detections.stats,
+    audit: { size: guardian.log.size },
+    // A reading the system does not give is NaN, which JSON tells as null.
+    reading: guardian.monitor.reading ?? guardian.monitor.tick(),
+    throttle: guardian.monitor.throttle,
+  }),
+  'GET /v1/config': ({ guardian }) => ({
+    values: guardian.config,
+    origins: Object.fromEntries(guardian.origins),
+  }),
+  'GET /v1/keys': async ({ guardian }) => ({
+    keys: (await guardian.keys.list()).map(({ id, purpose, algorithm, createdAt, state, publicKeyPem }) => ({
+      id,
+      purpose,
+      algorithm,
+      createdAt,
+      state,
+      ...(publicKeyPem !== undefined && { publicKeyPem }),
+    })),
+  }),
+} satisfies Partial<Handlers>;
+
+/** Every model in place, by name. */
+export async function loadedModels(guardian: ServedGuardian): Promise<readonly LoadedModel[]> {
+  const names = new Set((await guardian.registry.list()).map(({ name }) => name));
+  return [...names].flatMap((name) => guardian.engine.current(name) ?? []);
+}

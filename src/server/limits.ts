@@ -1,0 +1,32 @@
+/** Every bound of the server. Times in milliseconds, sizes in bytes. */
+export const SERVER_LIMITS = {
+  bodyBytes: 1024 * 1024,
+  /** A batch of flows. */
+  eventsBytes: 8 * 1024 * 1024,
+  /** A model in base64 with its schema and report. */
+  publishBytes: 64 * 1024 * 1024,
+  headerBytes: 16 * 1024,
+  /** Longest part of a path. */
+  parameterLength: 128,
+  /** Flows, events or feature vectors of one request. */
+  rows: 10_000,
+  listedDetections: 1_000,
+  listedEntries: 1_000,
+  connections: 256,
+  requestsPerConnection: 100_000,
+  headersTimeoutMs: 10_000,
+  /** For the whole request to arrive. */
+  requestTimeoutMs: 60_000,
+  keepAliveTimeoutMs: 30_000,
+  /** Silence on a connection; longer than the heartbeat of streams. */
+  idleTimeoutMs: 120_000,
+  streams: 32,
+  streamHeartbeatMs: 15_000,
+  /** States of findings that wait for one slow reader; older ones are dropped and counted. */
+  streamBuffer: 256,
+  /** Bad keys of one peer within a window before it is told to slow down. */
+  badKeys: 20,
+  badKeyWindowMs: 60_000,
+  /** Peers whose bad keys are counted; the one seen first is forgotten for a new one. */
+  countedPeers: 1_024,
+} as const;

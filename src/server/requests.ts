@@ -1,0 +1,157 @@
+import { z } from 'zod';
+import { CONNECTION_STATES, END_REASONS, parseAddress } from '../traffic/index.ts';
+import { SERVER_LIMITS } from './limits.ts';
+import { ROLES } from './roles.ts';
+
+/** Request shapes. Unknown fields are refused; the OpenAPI document is made from these very schemas. */
+
+const kebab = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lowercase letters, digits and dashes');
+const semanticVersion = z.string().regex(/^\d{1,9}\.\d{1,9}\.\d{1,9}$/, 'expected a version such as 1.2.0');
+/** A version or an alias. */
+const target = z.union([semanticVersion, kebab]);
+const whole = (max: number) => z.coerce.number().int().min(0).max(max);
+const base64 = z
+  .string()
+  .regex(/^[A-Za-z0-9+/]+={0,2}$/, 'expected base64')
+  .transform((text) => Buffer.from(text, 'base64'));
+
+/** As in Zeek, Suricata and every tool there is; 2^53 bounds what a number can count. */
+const count = z
+  .number()
+  .min(0)
+  .max(Number.MAX_SAFE_INTEGER)
+  .nullable()
+  .transform((value) => value ?? Number.NaN);
+const time = z.number().min(0).max(8.64e15);
+const port = z.int().min(0).max(65_535);
+const address = z
+  .string()
+  .max(45)
+  .transform((text, context) => {
+    const parsed = parseAddress(text);
+    if (parsed !== undefined) return parsed.text;
+    context.addIssue({ code: 'custom', message: 'expected an IP address' });
+    return z.NEVER;
+  });
+
+const direction = z.strictObject({
+  packets: count,
+  bytes: count,
+  payloadBytes: count,
+  tcpFlags: count,
+});
+
+export const flowSchema = z
+  .strictObject({
+    sourceKind: z.enum(['packets', 'zeek', 'csv']),
+    protocol: z.int().min(0).max(255),
+    sourceAddress: address,
+    destinationAddress: address,
+    sourcePort: port,
+    destinationPort: port,
+    startMs: time,
+    endMs: time,
+    forward: direction,
+    backward: direction,
+    state: z.enum(CONNECTION_STATES),
+    endReason: z.enum(END_REASONS).default('reported'),
+    handshakeSeen: z.boolean().exactOptional(),
+  })
+  .refine(({ startMs, endMs }) => startMs <= endMs, 'expected startMs not after endMs');
+
+/** An array of flows, an object that holds one, or, as NDJSON, text with a flow a line. Read by `readFlows`. */
+export const eventsBody = z.union([
+  z.array(z.unknown()),
+  z.strictObject({ flows: z.array(z.unknown()) }),
+  z.string(),
+]);
+
+export const eventsQuery = z.strictObject({
+  route: kebab.default('events').describe('names the stream; each has windows of its own'),
+  model: z.string().max(127).optional().describe('registry reference; the configured model by default'),
+});
+
+export const eventsEndQuery = z.strictObject({ route: kebab.default('events') });
+
+export const scoreBody = z.strictObject({
+  events: z.array(z.record(z.string(), z.unknown())).describe('named features, raw, as the schema says'),
+});
+
+export const inferBody = z.looseObject({
+  id: z.string().max(256).optional(),
+  parameters: z.record(z.string(), z.unknown()).optional(),
+  inputs: z
+    .array(
+      z.looseObject({
+        name: z.string(),
+        shape: z.array(z.int().min(0)).max(8),
+        datatype: z.string(),
+        parameters: z.record(z.string(), z.unknown()).optional(),
+        data: z.array(z.unknown()).describe('nested or flat, row-major'),
+      }),
+    )
+    .max(16),
+  outputs: z
+    .array(z.looseObject({ name: z.string() }))
+    .max(16)
+    .optional(),
+});
+
+export type InferRequest = z.output<typeof inferBody>;
+
+const listLimit = (max: number, fallback: number) =>
+  z.coerce.number().int().min(1).max(max).default(fallback);
+
+export const detectionsQuery = z.strictObject({
+  limit: listLimit(SERVER_LIMITS.listedDetections, 100),
+  since: z
+    .union([whole(8.64e15), z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))])
+    .optional()
+    .describe('raised at this time or later: milliseconds since 1970, or RFC 3339'),
+  kind: z.string().max(64).optional(),
+  source: address.optional(),
+  format: z.enum(['native', 'ocsf', 'eve', 'cef']).default('native'),
+});
+
+export const uidPath = z.strictObject({ uid: z.string().regex(/^[\w.-]{1,128}$/) });
+export const modelPath = z.strictObject({ name: kebab });
+/** In the inference protocol a version is opaque text. */
+export const servedPath = z.strictObject({ name: kebab, version: z.string().min(1).max(64) });
+export const versionPath = z.strictObject({ name: kebab, version: target });
+export const versionQuery = z.strictObject({ version: target.default('champion') });
+export const optionalVersionQuery = z.strictObject({ version: target.optional() });
+export const accessPath = z.strictObject({ id: z.string().regex(/^[0-9a-f]{16}$/) });
+export const indexPath = z.strictObject({ index: whole(Number.MAX_SAFE_INTEGER) });
+
+export const publishBody = z.strictObject({
+  version: semanticVersion.optional(),
+  model: base64,
+  schema: base64,
+  // Its own parser in the registry refuses a report that contradicts itself.
+  gateReport: z.record(z.string(), z.unknown()),
+  provenance: z.strictObject({
+    dataDigest: z.string(),
+    sourceKinds: z.array(z.string().max(64)).min(1).max(64),
+    configuration: z.unknown(),
+    seed: z.int().min(0).max(0xffff_ffff),
+    trainer: z.string().min(1).max(256),
+  }),
+});
+
+export const promoteBody = z.strictObject({ version: target, alias: kebab.default('champion') });
+export const rollbackBody = z.strictObject({ alias: kebab.default('champion') });
+
+export const auditQuery = z.strictObject({
+  from: whole(Number.MAX_SAFE_INTEGER).optional().describe('first index; the newest entries by default'),
+  limit: listLimit(SERVER_LIMITS.listedEntries, 100),
+});
+export const auditVerifyBody = z.strictObject({
+  checkpoint: z.string().max(4_096).optional().describe('a checkpoint that was kept elsewhere'),
+});
+
+export const accessBody = z.strictObject({
+  // It names the caller in the audit log: no colon, so that nobody can be called `local:0`.
+  label: z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N} ._@-]{0,63}$/u),
+  roles: z.array(z.enum(ROLES)).min(1).max(ROLES.length),
+  days: z.number().positive().max(3_650).default(90),
+});

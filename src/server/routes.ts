@@ -1,0 +1,258 @@
+import type { z } from 'zod';
+import * as answers from './answers.ts';
+import { SERVER_LIMITS } from './limits.ts';
+import * as requests from './requests.ts';
+import type { Role } from './roles.ts';
+
+/** What is known about a route before any code of it runs. */
+export interface RouteSpec {
+  /** Who may call it; `anyone` needs no key. */
+  readonly role: Role | 'anyone';
+  readonly about: string;
+  readonly path?: z.ZodType;
+  readonly query?: z.ZodType;
+  readonly body?: z.ZodType;
+  /** JSON only by default. */
+  readonly accepts?: readonly string[];
+  readonly bodyBytes?: number;
+  /** Of the answer; a content type where it is not JSON. */
+  readonly answer: z.ZodType | string;
+  readonly status?: number;
+}
+
+const { bodyBytes, eventsBytes, publishBytes } = SERVER_LIMITS;
+
+/** Every route, by method and path. One that does not stand here cannot be served. */
+export const ROUTES = {
+  'GET /': { role: 'anyone', about: 'A page that says what runs here.', answer: 'text/html' },
+  'GET /openapi.json': { role: 'viewer', about: 'This document.', answer: answers.anyObject },
+  'GET /metrics': { role: 'viewer', about: 'Metrics in the Prometheus text format.', answer: 'text/plain' },
+
+  'GET /v2': { role: 'viewer', about: 'Server metadata.', answer: answers.serverMetadata },
+  'GET /v2/health/live': { role: 'anyone', about: 'Whether the server runs.', answer: answers.live },
+  'GET /v2/health/ready': {
+    role: 'viewer',
+    about: 'Whether the configured model is loaded; 503 where not.',
+    answer: answers.ready,
+  },
+  'GET /v2/models/:name': {
+    role: 'viewer',
+    about: 'Metadata of a loaded model.',
+    path: requests.modelPath,
+    answer: answers.modelMetadata,
+  },
+  'GET /v2/models/:name/versions/:version': {
+    role: 'viewer',
+    about: 'Metadata of a loaded model version.',
+    path: requests.servedPath,
+    answer: answers.modelMetadata,
+  },
+  'GET /v2/models/:name/ready': {
+    role: 'viewer',
+    about: 'Whether a model is loaded; 404 where not.',
+    path: requests.modelPath,
+    answer: answers.modelReady,
+  },
+  'GET /v2/models/:name/versions/:version/ready': {
+    role: 'viewer',
+    about: 'Whether a model version is loaded; 404 where not.',
+    path: requests.servedPath,
+    answer: answers.modelReady,
+  },
+  'POST /v2/models/:name/infer': {
+    role: 'viewer',
+    about: 'Scores feature vectors (Open Inference Protocol).',
+    path: requests.modelPath,
+    body: requests.inferBody,
+    bodyBytes,
+    answer: answers.inference,
+  },
+  'POST /v2/models/:name/versions/:version/infer': {
+    role: 'viewer',
+    about: 'Scores feature vectors with this very version.',
+    path: requests.servedPath,
+    body: requests.inferBody,
+    bodyBytes,
+    answer: answers.inference,
+  },
+
+  'POST /v1/events': {
+    role: 'submitter',
+    about: 'Takes flow records in: a JSON array, or a record a line.',
+    query: requests.eventsQuery,
+    body: requests.eventsBody,
+    accepts: ['application/json', 'application/x-ndjson'],
+    bodyBytes: eventsBytes,
+    answer: answers.ingested,
+  },
+  'POST /v1/events/end': {
+    role: 'submitter',
+    about: 'Ends a stream of flows: closes its findings and forgets its windows.',
+    query: requests.eventsEndQuery,
+    answer: answers.detections,
+  },
+  'POST /v1/score/:name': {
+    role: 'viewer',
+    about: 'Scores events given as named features.',
+    path: requests.modelPath,
+    body: requests.scoreBody,
+    bodyBytes,
+    answer: answers.scores,
+  },
+  'GET /v1/detections': {
+    role: 'viewer',
+    about: 'Detections, newest first; `format` gives OCSF, EVE or CEF.',
+    query: requests.detectionsQuery,
+    answer: answers.detections,
+  },
+  'GET /v1/detections/stream': {
+    role: 'viewer',
+    about: 'New states of detections as server-sent events.',
+    answer: 'text/event-stream',
+  },
+  'GET /v1/detections/:uid': {
+    role: 'viewer',
+    about: 'One detection.',
+    path: requests.uidPath,
+    answer: answers.anyObject,
+  },
+
+  'GET /v1/models': { role: 'viewer', about: 'Every published version.', answer: answers.models },
+  'GET /v1/models/:name': {
+    role: 'viewer',
+    about: 'One version, verified: manifest, gate report, history.',
+    path: requests.modelPath,
+    query: requests.versionQuery,
+    answer: answers.modelDetails,
+  },
+  'GET /v1/models/:name/history': {
+    role: 'viewer',
+    about: 'Every move of the aliases, oldest first.',
+    path: requests.modelPath,
+    answer: answers.history,
+  },
+  'GET /v1/models/:name/verify': {
+    role: 'viewer',
+    about: 'Verifies a stored version from its bytes.',
+    path: requests.modelPath,
+    query: requests.versionQuery,
+    answer: answers.verified,
+  },
+  'POST /v1/models/:name/versions': {
+    role: 'submitter',
+    about: 'Publishes a trained model with its gate report.',
+    path: requests.modelPath,
+    body: requests.publishBody,
+    bodyBytes: publishBytes,
+    answer: answers.published,
+    status: 201,
+  },
+  'GET /v1/models/:name/versions/:version/export': {
+    role: 'operator',
+    about: 'The five files of a signed version, in base64; the weights in the clear.',
+    path: requests.versionPath,
+    answer: answers.exported,
+  },
+  'POST /v1/models/:name/promote': {
+    role: 'approver',
+    about: 'Points an alias at a version whose gates passed.',
+    path: requests.modelPath,
+    body: requests.promoteBody,
+    bodyBytes,
+    answer: answers.aliasChange,
+  },
+  'POST /v1/models/:name/rollback': {
+    role: 'operator',
+    about: 'Takes an alias back to the approved version before.',
+    path: requests.modelPath,
+    body: requests.rollbackBody,
+    bodyBytes,
+    answer: answers.aliasChange,
+  },
+
+  'GET /v1/audit': {
+    role: 'auditor',
+    about: 'Entries of the audit log, oldest of the page first.',
+    query: requests.auditQuery,
+    answer: answers.auditEntries,
+  },
+  'GET /v1/audit/checkpoint': {
+    role: 'auditor',
+    about: 'A signed checkpoint over every durable entry.',
+    answer: answers.checkpoint,
+  },
+  'GET /v1/audit/proof/:index': {
+    role: 'auditor',
+    about: 'An offline proof that an entry is in the log (C2SP tlog-proof).',
+    path: requests.indexPath,
+    answer: answers.proof,
+  },
+  'GET /v1/audit/verify': {
+    role: 'auditor',
+    about: 'Recomputes the whole log.',
+    answer: answers.auditVerified,
+  },
+  'POST /v1/audit/verify': {
+    role: 'auditor',
+    about: 'Recomputes the whole log, and compares it with a checkpoint kept elsewhere.',
+    body: requests.auditVerifyBody,
+    bodyBytes,
+    answer: answers.auditVerified,
+  },
+
+  'GET /v1/keys': { role: 'viewer', about: 'Public parts of the keys.', answer: answers.keys },
+  'GET /v1/access': { role: 'admin', about: 'API keys, without their secrets.', answer: answers.accessList },
+  'POST /v1/access': {
+    role: 'admin',
+    about: 'Makes an API key and shows it once.',
+    body: requests.accessBody,
+    bodyBytes,
+    answer: answers.accessAdded,
+    status: 201,
+  },
+  'DELETE /v1/access/:id': {
+    role: 'admin',
+    about: 'Revokes an API key for good.',
+    path: requests.accessPath,
+    answer: answers.accessRevoked,
+  },
+  'GET /v1/config': {
+    role: 'operator',
+    about: 'The configuration in force, and where each value came from.',
+    answer: answers.configuration,
+  },
+  'GET /v1/status': {
+    role: 'viewer',
+    about: 'Versions, loaded models, readings and counters.',
+    answer: answers.status,
+  },
+} as const satisfies Readonly<Record<`${'GET' | 'POST' | 'DELETE'} /${string}`, RouteSpec>>;
+
+export type RouteKey = keyof typeof ROUTES;
+
+export const ROUTE_KEYS = Object.keys(ROUTES) as readonly RouteKey[];
+
+/** Method and path of a key. */
+export function splitKey(key: RouteKey): {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly url: string;
+} {
+  const space = key.indexOf(' ');
+  return { method: key.slice(0, space) as 'GET' | 'POST' | 'DELETE', url: key.slice(space + 1) };
+}
+
+/** The entry of a route as fastify names it, or undefined. */
+export function findRoute(method: string, url: string): { key: RouteKey; spec: RouteSpec } | undefined {
+  const key = `${method} ${url}`;
+  return Object.hasOwn(ROUTES, key) ? { key: key as RouteKey, spec: ROUTES[key as RouteKey] } : undefined;
+}
+
+const PATTERNS = ROUTE_KEYS.map((key) => {
+  const { method, url } = splitKey(key);
+  return { method, pattern: new RegExp(`^${url.replaceAll(/:[a-z]+/g, '[^/]+')}/?$`) };
+});
+
+/** Methods that a concrete path can be called with. */
+export function methodsOf(path: string): readonly string[] {
+  return PATTERNS.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+}

@@ -1,0 +1,29 @@
+import type { CounterMetric, HistogramMetric, Metrics } from '../base/index.ts';
+
+export interface ServerMetrics {
+  /** Labels `code`, `category`. */
+  readonly refusals: CounterMetric;
+  /** Labels `route`, `status`. */
+  readonly requests: CounterMetric;
+  /** Seconds; label `route`. */
+  readonly duration: HistogramMetric;
+  /** States of findings that slow readers of a stream lost. */
+  readonly dropped: CounterMetric;
+}
+
+const known = new WeakMap<Metrics, ServerMetrics>();
+
+/** The server's metrics of a guardian; its TCP port and its socket share them. */
+export function serverMetrics(metrics: Metrics): ServerMetrics {
+  let found = known.get(metrics);
+  if (found === undefined) {
+    found = {
+      refusals: metrics.counter('refusals_total', 'Requests refused, by code.', ['code', 'category']),
+      requests: metrics.counter('http_requests_total', 'Requests answered.', ['route', 'status']),
+      duration: metrics.histogram('http_request_seconds', 'From the headers to the answer.', ['route']),
+      dropped: metrics.counter('stream_dropped_total', 'States of findings that slow stream readers lost.'),
+    };
+    known.set(metrics, found);
+  }
+  return found;
+}
