@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { syntheticTable } from '../../test/support/synthetic-table.ts';
 import { distinctRows, limitAttackTypes, splitByTime, splitStratified } from './data-split.ts';
-import { type LabelledTable, selectRows } from './labelled-table.ts';
+import { TrainingError } from './errors.ts';
+import { joinTables, type LabelledTable, selectRows } from './labelled-table.ts';
 
 const TABLE = syntheticTable(2000, 1);
 const ALL = Uint32Array.from(TABLE.labels.keys());
@@ -69,4 +70,23 @@ test('selected rows carry weights and times along', () => {
   assert.deepEqual([...(some.weights ?? [])], [3, 1]);
   assert.deepEqual([...(some.times ?? [])], [-3, -1]);
   assert.deepEqual(some.values.subarray(5, 10), TABLE.values.subarray(5, 10));
+});
+
+test('joined tables keep their rows, and types of one name become one', () => {
+  const even = selectRows(TABLE, [0, 2, 4]);
+  const other = { ...selectRows(TABLE, [1, 3]), typeNames: ['benign', 'tunnel', 'flood'] };
+  const joined = joinTables([even, other]);
+  assert.equal(joined.rows, 5);
+  assert.deepEqual(joined.typeNames, ['benign', 'flood', 'tunnel']);
+  const names = (table: LabelledTable) => [...table.typeIndex].map((type) => table.typeNames[type]);
+  assert.deepEqual(names(joined), [...names(even), ...names(other)]);
+  assert.deepEqual(joined.values.subarray(15), other.values);
+  assert.notEqual(joined.digest, TABLE.digest);
+  const { digest: _, ...anonymous } = even;
+  assert.equal(joinTables([anonymous, other]).digest, undefined);
+  const timed = { ...even, times: Float64Array.of(1, 2, 3), weights: Float32Array.of(1, 2, 3) };
+  assert.deepEqual([...(joinTables([timed, timed]).times ?? [])], [1, 2, 3, 1, 2, 3]);
+  assert.equal(joinTables([timed, even]).weights, undefined);
+  assert.throws(() => joinTables([]), TrainingError);
+  assert.throws(() => joinTables([even, { ...even, columns: 1 }]), TrainingError);
 });

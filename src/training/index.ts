@@ -17,7 +17,7 @@ export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors
 export { type Evaluation, evaluateModel } from './evaluate.ts';
 export { type GateConfig, type GateInputs, gateConfigSchema, medianLatencyUs, runGates } from './gates.ts';
 export { joinTables, type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
-export { type LabelledTable, selectRows } from './labelled-table.ts';
+export { joinTables, type LabelledTable, selectRows } from './labelled-table.ts';
 export {
   assignFolds,
   type LeaveTypesOutInput,

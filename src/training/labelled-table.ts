@@ -1,4 +1,5 @@
 import type { Digest } from '../base/index.ts';
+import { canonicalJson, sha256 } from '../crypto/index.ts';
 import type { LoadedSchema } from '../features/index.ts';
 import { TrainingError } from './errors.ts';
 
@@ -77,6 +78,53 @@ export function selectRows(table: LabelledTable, rows: ArrayLike<number>): Label
     ...(times && { times }),
     ...(weights && { weights }),
     ...(table.digest && { digest: table.digest }),
+  };
+}
+
+/**
+ * The rows of several tables of one schema, one behind the other. Types of one name become one; weights and times stay
+ * where every table has them, so does the digest: of the tables' digests. Throws training.table-invalid.
+ */
+export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
+  const [first] = tables;
+  if (first === undefined) throw invalid('expected a table to join, got none');
+  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
+  const typeNames: string[] = [];
+  const values = new Float32Array(rows * first.columns);
+  const labels = new Uint8Array(rows);
+  const typeIndex = new Uint16Array(rows);
+  const times = tables.every((table) => table.times) ? new Float64Array(rows) : undefined;
+  const weights = tables.every((table) => table.weights) ? new Float32Array(rows) : undefined;
+  let at = 0;
+  for (const table of tables) {
+    if (table.columns !== first.columns) {
+      throw invalid(`a table has ${table.columns} columns, the first ${first.columns}`);
+    }
+    const types = table.typeNames.map((name) => {
+      if (!typeNames.includes(name)) typeNames.push(name);
+      return typeNames.indexOf(name);
+    });
+    values.set(table.values, at * first.columns);
+    labels.set(table.labels, at);
+    typeIndex.set(
+      table.typeIndex.map((type) => types[type] ?? 0xffff),
+      at,
+    );
+    if (table.times !== undefined) times?.set(table.times, at);
+    if (table.weights !== undefined) weights?.set(table.weights, at);
+    at += table.rows;
+  }
+  const digests = tables.map(({ digest }) => digest);
+  return {
+    rows,
+    columns: first.columns,
+    values,
+    labels,
+    typeIndex,
+    typeNames,
+    ...(times && { times }),
+    ...(weights && { weights }),
+    ...(digests.every((digest) => digest !== undefined) && { digest: sha256(canonicalJson(digests)) }),
   };
 }
 

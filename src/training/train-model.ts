@@ -70,6 +70,8 @@ export interface TrainingResult {
   readonly calibration: Calibration;
   /** The calibration part itself, for gates. */
   readonly held: LabelledTable;
+  /** The calibration part itself: rows the trees have not seen, for gates and for a certificate. */
+  readonly held: LabelledTable;
   readonly rows: {
     readonly given: number;
     readonly train: number;
