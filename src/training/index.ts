@@ -16,7 +16,7 @@ export {
 export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors.ts';
 export { type Evaluation, evaluateModel } from './evaluate.ts';
 export { type GateConfig, type GateInputs, gateConfigSchema, medianLatencyUs, runGates } from './gates.ts';
-export { joinTables, type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
+export { type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
 export { joinTables, type LabelledTable, selectRows } from './labelled-table.ts';
 export {
   assignFolds,

@@ -66,33 +66,3 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
     ...(digest === undefined ? {} : { digest }),
   };
 }
-
-/** Rows of several tables of one schema, one after the other. The digest is computed anew from the rows. */
-export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
-  const [first] = tables;
-  if (first === undefined)
-    throw new TrainingError('training.table-invalid', 'expected a table to join, got none');
-  const { columns } = first;
-  const rows = tables.reduce((sum, table) => sum + table.rows, 0);
-  const typeNames = [...new Set(tables.flatMap((table) => table.typeNames))];
-  const values = new Float32Array(rows * columns);
-  const labels = new Uint8Array(rows);
-  const typeIndex = new Uint16Array(rows);
-  let at = 0;
-  for (const table of tables) {
-    if (table.columns !== columns) {
-      throw new TrainingError(
-        'training.table-invalid',
-        `expected tables of ${columns} columns, got one of ${table.columns}`,
-      );
-    }
-    values.set(table.values, at * columns);
-    labels.set(table.labels, at);
-    const toJoined = table.typeNames.map((name) => typeNames.indexOf(name));
-    for (let row = 0; row < table.rows; row++) {
-      typeIndex[at + row] = toJoined[table.typeIndex[row] as number] as number;
-    }
-    at += table.rows;
-  }
-  return { rows, columns, values, labels, typeIndex, typeNames };
-}

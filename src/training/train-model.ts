@@ -68,8 +68,6 @@ export interface TrainingResult {
   readonly validation: BinaryMetrics;
   readonly threshold: number;
   readonly calibration: Calibration;
-  /** The calibration part itself, for gates. */
-  readonly held: LabelledTable;
   /** The calibration part itself: rows the trees have not seen, for gates and for a certificate. */
   readonly held: LabelledTable;
   readonly rows: {
