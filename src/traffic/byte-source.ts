@@ -10,6 +10,8 @@ type Chunk = Uint8Array<ArrayBuffer>;
 /** Bytes looked at to tell one format from another. */
 const HEAD: Bytes = 4096;
 const READ_SIZE: Bytes = 1 << 18;
+/** Compressed bytes taken at once; they become at most about 1,000 times as many. */
+const INFLATE_SIZE: Bytes = 1 << 14;
 
 /** The content of a file or stream, gunzipped where it was gzip, with its first bytes known. */
 export interface ByteSource {
@@ -36,21 +38,44 @@ export async function openBytes(
   if (!isGzip(await compressed.head(2))) {
     return { head: await compressed.head(HEAD), chunks: compressed, stop: () => raw.destroy() };
   }
-  // With a sync flush at the end a truncated file is no error: everything that was written is read.
+  const content = new Peeked(inflate(compressed, onDamage));
+  return { head: await content.head(HEAD), chunks: content, stop: () => raw.destroy() };
+}
+
+/**
+ * Gunzips piece by piece, so that what comes before a damage is read and a small input cannot become a large one in
+ * memory. With a sync flush at the end a stream that is cut short is no error.
+ */
+async function* inflate(
+  compressed: AsyncIterable<Chunk>,
+  onDamage: (code: string) => void,
+): AsyncGenerator<Chunk> {
   const gunzip = createGunzip({ chunkSize: READ_SIZE, finishFlush: constants.Z_SYNC_FLUSH });
-  const source = Readable.from(compressed);
-  source.on('error', (error) => gunzip.destroy(error));
-  source.pipe(gunzip);
-  const content = new Peeked(untilDamage(gunzip, onDamage));
-  return {
-    head: await content.head(HEAD),
-    chunks: content,
-    stop: () => {
-      raw.destroy();
-      source.destroy();
-      gunzip.destroy();
-    },
-  };
+  const inflated: Chunk[] = [];
+  let isDamaged = false;
+  const closed = new Promise<void>((resolve) => gunzip.once('close', resolve));
+  gunzip.on('data', (chunk: Chunk) => inflated.push(chunk));
+  gunzip.on('error', () => {
+    isDamaged = true;
+  });
+  try {
+    for await (const chunk of compressed) {
+      for (let at = 0; at < chunk.length && !gunzip.destroyed; at += INFLATE_SIZE) {
+        const written = new Promise<void>((resolve) => {
+          gunzip.write(chunk.subarray(at, at + INFLATE_SIZE), () => resolve());
+        });
+        await Promise.race([written, closed]);
+        yield* inflated.splice(0);
+      }
+      if (gunzip.destroyed) break;
+    }
+    gunzip.end();
+    await closed;
+    yield* inflated.splice(0);
+    if (isDamaged) onDamage('damaged-gzip');
+  } finally {
+    gunzip.destroy();
+  }
 }
 
 async function openPath(path: string): Promise<Readable> {
@@ -78,16 +103,6 @@ async function* wrapFailures(raw: Readable, name: string): AsyncGenerator<Chunk>
       throw new TrafficError('traffic.source-missing', `${name} may not be read (${code})`, { cause: error });
     }
     throw new TrafficError('traffic.read-failed', `reading ${name} failed (${code})`, { cause: error });
-  }
-}
-
-async function* untilDamage(gunzip: Readable, onDamage: (code: string) => void): AsyncGenerator<Chunk> {
-  try {
-    for await (const chunk of gunzip) yield chunk;
-  } catch (error) {
-    if (isPremature(error)) return;
-    if (error instanceof TrafficError) throw error;
-    onDamage('damaged-gzip');
   }
 }
 

@@ -24,16 +24,16 @@ export async function openFlowSource(path: string, options: Partial<MeterOptions
     if (isZeekTsv(head)) return new ZeekSource(bytes, false, counters);
     if (isJsonLines(head)) return new ZeekSource(bytes, true, counters);
     if (isFlowCsv(head)) return new CsvSource(bytes, counters);
-    throw unknownFormat(path, bytes.head);
+    throw unknownFormat(path, bytes.head, counters.malformed['damaged-gzip'] !== undefined);
   } catch (error) {
     bytes.stop();
     throw error;
   }
 }
 
-function unknownFormat(path: string, head: Uint8Array): TrafficError {
-  const came =
-    head.length === 0 ? 'it is empty' : `it begins with ${Buffer.from(head.subarray(0, 8)).toString('hex')}`;
+function unknownFormat(path: string, head: Uint8Array, isDamaged: boolean): TrafficError {
+  let came = `it begins with ${Buffer.from(head.subarray(0, 8)).toString('hex')}`;
+  if (head.length === 0) came = isDamaged ? 'its gzip is damaged' : 'it is empty';
   return new TrafficError(
     'traffic.unknown-format',
     `${path} is no pcap, pcapng, Zeek conn.log (TSV or JSON) or flow CSV, plain or gzip: ${came}`,
