@@ -9,12 +9,13 @@ import { type AttackResult, type ReplayResult, replay } from './demo-replay.ts';
 import { type LabSlice, labTable, meterLab } from './demo-traffic.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
+import { gatesTable } from './metrics-text.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './program.ts';
 import { loadChampion, serveUntilInterrupted } from './serve.ts';
 import { openOwnGuardian } from './session.ts';
 import { count, percent, table } from './text.ts';
-import { gatesTable, trainWithProgress } from './train.ts';
+import { trainWithProgress } from './train.ts';
 
 interface DemoOptions {
   readonly once?: boolean;

@@ -5,6 +5,7 @@ import type { AliasChange, VersionDetails, VersionSummary } from '../registry/in
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { refuseExisting } from './lab.ts';
+import { gatesTable } from './metrics-text.ts';
 import type { Registrar } from './program.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
@@ -103,17 +104,7 @@ async function show(context: Context, _: unknown, reference?: string): Promise<u
   context.output.line(`data          ${manifest.dataDigest}`);
   context.output.line(`author        ${printable(details.author)}, ${details.createdAt}`);
   context.output.line();
-  context.output.line(
-    table(
-      ['gate', 'value', 'wanted', 'passed'],
-      gates.gates.map((gate) => [
-        gate.name,
-        gate.value.toPrecision(4),
-        `${gate.comparison} ${gate.threshold}`,
-        gate.passed ? 'yes' : 'NO',
-      ]),
-    ),
-  );
+  context.output.line(gatesTable(gates));
   context.output.object({ type: 'model.result', ...details });
   return undefined;
 }

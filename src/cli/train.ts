@@ -15,12 +15,12 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
 import { readLabelledData } from './labelled-data.ts';
-import { metricsOf, metricsTable } from './metrics-text.ts';
+import { gatesTable, metricsOf, metricsTable } from './metrics-text.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './program.ts';
 import { withSession } from './session.ts';
 import { defaultLooksFile, recordTestLook } from './test-looks.ts';
-import { count, table } from './text.ts';
+import { count } from './text.ts';
 
 interface TrainOptions {
   readonly schema: string;
@@ -154,18 +154,6 @@ export async function publish(
     gateReport,
     provenance: trained.provenance,
   })) as PublishedVersion;
-}
-
-export function gatesTable(report: GateReport): string {
-  return table(
-    ['gate', 'value', 'wanted', 'passed'],
-    report.gates.map((gate) => [
-      gate.name,
-      gate.value.toPrecision(4),
-      `${gate.comparison} ${gate.threshold}`,
-      gate.passed ? 'yes' : 'NO',
-    ]),
-  );
 }
 
 async function look(
