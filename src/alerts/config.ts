@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { parseNetwork } from '../response/index.ts';
 import { AlertsError } from './errors.ts';
+import { PRIVATE_NETWORKS } from './kinds.ts';
 
 /** The section `alerts` of the configuration. */
 export const alertsConfigSchema = z.strictObject({
@@ -17,6 +19,10 @@ export const alertsConfigSchema = z.strictObject({
     .max(1_000_000)
     .default(10_000)
     .describe('the oldest is closed early'),
+  ownNetworks: z
+    .array(z.string().refine((text) => parseNetwork(text) !== undefined, 'expected an address or a network'))
+    .default([...PRIVATE_NETWORKS])
+    .describe('where our own hosts live: a scan from inside is another technique, and weighs more'),
   minFlows: z
     .record(z.string(), z.number().int().min(1))
     .default({})

@@ -6,6 +6,9 @@ import { AlertsError } from './errors.ts';
 import type { Technique } from './kinds.ts';
 import type { Severity } from './severity.ts';
 
+/** Distinct addresses and ports are told apart up to this many a side. */
+export const COUNTED_DISTINCT = 1_024;
+
 /** One side of a finding, which may be many hosts. */
 export interface Party {
   /** The first address seen; where the finding is grouped by this side, the only one. */

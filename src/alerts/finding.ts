@@ -2,7 +2,7 @@ import type { Milliseconds } from '../base/index.ts';
 import type { Score } from '../models/index.ts';
 import type { Decision, DecisionVerdict } from '../response/index.ts';
 import type { FlowRecord } from '../traffic/index.ts';
-import type { Detection, FlowSample, Party } from './detection.ts';
+import { COUNTED_DISTINCT, type Detection, type FlowSample, type Party } from './detection.ts';
 import { kindEntry, severityOf, techniqueOf } from './kinds.ts';
 
 /** A flow that was scored and decided on; those whose verdict is not `attack` are passed over. */
@@ -12,8 +12,6 @@ export interface JudgedRecord {
   readonly decision: Decision;
 }
 
-/** Distinct addresses and ports are remembered up to this many a side. */
-export const COUNTED_DISTINCT = 1_024;
 const SAMPLED = 8;
 const EVIDENCE_FLOWS = 5;
 
@@ -25,10 +23,21 @@ const RANK: Readonly<Record<DecisionVerdict, number>> = {
   block: 4,
 };
 
+export interface FindingStart {
+  readonly uid: string;
+  readonly kind: string;
+  readonly first: JudgedRecord;
+  /** Flagged flows before it is raised. */
+  readonly minFlows: number;
+  /** Whether its first source is one of our own hosts. */
+  readonly isSourceInternal: boolean;
+}
+
 /** A finding that is still growing. Bounded, whatever the attacker sends. */
 export class Finding {
   readonly uid: string;
   readonly kind: string;
+  readonly #isSourceInternal: boolean;
   readonly #source = new Side();
   readonly #destination = new Side();
   readonly #samples: FlowSample[] = [];
@@ -45,12 +54,13 @@ export class Finding {
   /** The next state is due at this many flows: each doubling, so that a flood makes a handful of states. */
   #nextAt: number;
 
-  constructor(uid: string, kind: string, first: JudgedRecord, minFlows: number) {
-    this.uid = uid;
-    this.kind = kind;
-    this.#strongest = first;
-    this.#decision = first.decision;
-    this.#nextAt = minFlows;
+  constructor(start: FindingStart) {
+    this.uid = start.uid;
+    this.kind = start.kind;
+    this.#isSourceInternal = start.isSourceInternal;
+    this.#strongest = start.first;
+    this.#decision = start.first.decision;
+    this.#nextAt = start.minFlows;
   }
 
   get lastSeenMs(): Milliseconds {
@@ -87,7 +97,7 @@ export class Finding {
     const { score, flow } = this.#strongest;
     const { verdict, reason, vetoedBy, action, sourceProven } = this.#decision;
     const source = this.#source.party();
-    const technique = techniqueOf(this.kind, source.address);
+    const technique = techniqueOf(this.kind, this.#isSourceInternal);
     const entry = kindEntry(this.kind);
     const detection: Detection = {
       v: 1,
@@ -101,7 +111,7 @@ export class Finding {
       kind: this.kind,
       title: entry.title,
       ...(technique !== undefined && { technique }),
-      severity: severityOf(this.kind, source.address, this.#confidence),
+      severity: severityOf(this.kind, this.#isSourceInternal, this.#confidence),
       groupedBy: entry.groupedBy,
       source,
       destination: this.#destination.party(),

@@ -3,9 +3,9 @@ import { suite, test } from 'node:test';
 import { makeJudged, TRAFFIC_START } from '../../test/support/judged.ts';
 import { ManualClock } from '../base/index.ts';
 import { readAlertsConfig } from './config.ts';
-import { COUNTED_DISTINCT, type JudgedRecord } from './finding.ts';
+import { COUNTED_DISTINCT } from './detection.ts';
+import type { JudgedRecord } from './finding.ts';
 import { Findings } from './findings.ts';
-import { severityOf, techniqueOf } from './kinds.ts';
 
 const WINDOW = 600_000;
 
@@ -237,13 +237,30 @@ suite('technique and severity', () => {
   ];
   for (const [kind, source, technique, severity] of rows) {
     test(`of ${kind} from ${source} are ${technique ?? 'none'} and ${severity}`, () => {
-      assert.equal(techniqueOf(kind, source)?.id, technique);
-      assert.equal(severityOf(kind, source, 0.9), severity);
+      const [state] = findingsOf().add(flows(3, kind, { sourceAddress: source }));
+      assert.equal(state?.technique?.id, technique);
+      assert.equal(state?.severity, severity);
     });
   }
 
+  test('follow the networks configured as our own', () => {
+    const findings = findingsOf({ ownNetworks: ['203.0.113.0/24'] });
+    const states = findings.add([
+      ...flows(3, 'port-scan', { sourceAddress: '203.0.113.9' }),
+      ...flows(3, 'port-scan', { sourceAddress: '10.0.0.5' }),
+    ]);
+    assert.deepEqual(
+      states.map(({ technique, severity }) => [technique?.id, severity]),
+      [
+        ['T1046', 'medium'],
+        ['T1595.001', 'low'],
+      ],
+    );
+  });
+
   test('weigh a step less where the model is not sure', () => {
-    assert.equal(severityOf('exfiltration', '10.0.0.5', 0.6), 'high');
+    const [state] = findingsOf().add([makeJudged({}, { kind: 'exfiltration', confidence: 0.6 })]);
+    assert.equal(state?.severity, 'high');
   });
 });
 

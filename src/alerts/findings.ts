@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock, Milliseconds } from '../base/index.ts';
+import { NetworkSet } from '../response/index.ts';
 import type { AlertsConfig } from './config.ts';
 import type { Detection } from './detection.ts';
 import { Finding, type JudgedRecord } from './finding.ts';
-import { kindEntry, UNNAMED_KIND } from './kinds.ts';
+import { isInternal, kindEntry, UNNAMED_KIND } from './kinds.ts';
 
 export interface FindingsOptions {
   readonly config: AlertsConfig;
@@ -19,6 +20,7 @@ export class Findings {
   readonly #config: AlertsConfig;
   readonly #clock: Clock;
   readonly #newUid: () => string;
+  readonly #ownNetworks: NetworkSet;
   /** By group, the one that grew last at the end. */
   readonly #open = new Map<string, Finding>();
   #nowMs: Milliseconds = Number.NEGATIVE_INFINITY;
@@ -28,6 +30,8 @@ export class Findings {
     this.#config = options.config;
     this.#clock = options.clock;
     this.#newUid = options.newUid ?? randomUUID;
+    const { ownNetworks } = options.config;
+    this.#ownNetworks = new NetworkSet(ownNetworks.map((network) => ({ network, reason: 'own' })));
   }
 
   /** Groups that are followed now, raised or still short of evidence. */
@@ -80,7 +84,13 @@ export class Findings {
         this.#close(oldest as string, due, ended);
       }
       const configured = Object.hasOwn(this.#config.minFlows, kind) ? this.#config.minFlows[kind] : undefined;
-      finding = new Finding(this.#newUid(), kind, record, configured ?? minFlows);
+      finding = new Finding({
+        uid: this.#newUid(),
+        kind,
+        first: record,
+        minFlows: configured ?? minFlows,
+        isSourceInternal: isInternal(sourceAddress, this.#ownNetworks),
+      });
     }
     this.#open.delete(key);
     this.#open.set(key, finding);

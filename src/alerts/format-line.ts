@@ -1,4 +1,4 @@
-import type { Detection } from './detection.ts';
+import { COUNTED_DISTINCT, type Detection } from './detection.ts';
 import { escapeQuoted } from './escape.ts';
 
 /**
@@ -24,11 +24,16 @@ export function formatLine(detection: Detection): string {
 
 function describe(party: Detection['source'], word: string): string {
   const first = escapeQuoted(party.address);
-  return party.addressCount > 1 ? `${first} and ${party.addressCount - 1} more ${word}` : first;
+  return party.addressCount > 1 ? `${first} and ${countOf(party.addressCount, 1)} more ${word}` : first;
 }
 
 function ports({ destination }: Detection): string {
-  if (destination.portCount > 1) return ` (${destination.portCount} ports)`;
+  if (destination.portCount > 1) return ` (${countOf(destination.portCount)} ports)`;
   const [port] = destination.ports;
   return port === undefined || port === 0 ? '' : ` (port ${port})`;
+}
+
+/** A count that stands still at its bound is only the least it can be. */
+function countOf(count: number, less = 0): string {
+  return `${count >= COUNTED_DISTINCT ? 'at least ' : ''}${count - less}`;
 }

@@ -237,6 +237,11 @@ suite('the readable line', () => {
     const many = { ...detection.destination, addressCount: 12, portCount: 80 };
     const line = formatLine({ ...detection, flows: 1, destination: many, suppressedBy: 'a "rule"' });
     assert.match(line, /-> 10\.0\.0\.9 and 11 more hosts \(80 ports\): 1 flow,/);
+    const flood = { ...detection.source, addressCount: 1_024 };
+    assert.match(
+      formatLine({ ...detection, source: flood }),
+      / 10\.0\.0\.5 and at least 1023 more hosts -> /,
+    );
     assert.match(line, /\(silenced by "a \\"rule\\""\)$/);
   });
 });

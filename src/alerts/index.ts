@@ -8,7 +8,7 @@ export { formatCef } from './format-cef.ts';
 export { eveOf, formatEve } from './format-eve.ts';
 export { formatLine } from './format-line.ts';
 export { formatOcsf, ocsfOf } from './format-ocsf.ts';
-export { isInternal, severityOf, type Technique, techniqueOf } from './kinds.ts';
+export { PRIVATE_NETWORKS, type Technique } from './kinds.ts';
 export { PRODUCT } from './product.ts';
 export { SEVERITIES, type Severity } from './severity.ts';
 export type { Subscription } from './subscription.ts';

@@ -1,4 +1,4 @@
-import { type IpAddress, NetworkSet, parseAddress } from '../response/index.ts';
+import { type NetworkSet, parseAddress } from '../response/index.ts';
 import { SEVERITIES, type Severity } from './severity.ts';
 
 /** A technique of MITRE ATT&CK (Enterprise, version 17). */
@@ -135,18 +135,17 @@ const OTHER: KindEntry = {
   minFlows: 1,
 };
 
-/** Addresses taken for our own where no others are configured. */
-const PRIVATE_NETWORKS = new NetworkSet(
-  [
-    '10.0.0.0/8',
-    '172.16.0.0/12',
-    '192.168.0.0/16',
-    '100.64.0.0/10',
-    '169.254.0.0/16',
-    'fc00::/7',
-    'fe80::/10',
-  ].map((network) => ({ network, reason: 'private' })),
-);
+/** Networks taken for our own where no others are configured: those that no provider routes. */
+export const PRIVATE_NETWORKS: readonly string[] = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '169.254.0.0/16',
+  '198.18.0.0/15',
+  'fc00::/7',
+  'fe80::/10',
+];
 
 /** The name under which scores without a kind are grouped. */
 export const UNNAMED_KIND = 'unnamed';
@@ -159,20 +158,20 @@ export function kindEntry(kind: string): KindEntry {
 }
 
 /** Whether the address belongs to us. What is not an address does not. */
-export function isInternal(address: string): boolean {
-  const parsed: IpAddress | undefined = parseAddress(address);
-  return parsed !== undefined && PRIVATE_NETWORKS.find(parsed, 0) !== undefined;
+export function isInternal(address: string, ownNetworks: NetworkSet): boolean {
+  const parsed = parseAddress(address);
+  return parsed !== undefined && ownNetworks.find(parsed, 0) !== undefined;
 }
 
 /** The technique a finding shows, which depends on which side of the fence its source stands. */
-export function techniqueOf(kind: string, source: string): Technique | undefined {
+export function techniqueOf(kind: string, isSourceInternal: boolean): Technique | undefined {
   const entry = kindEntry(kind);
-  return (isInternal(source) ? undefined : entry.externalTechnique) ?? entry.technique;
+  return (isSourceInternal ? undefined : entry.externalTechnique) ?? entry.technique;
 }
 
-export function severityOf(kind: string, source: string, confidence: number): Severity {
+export function severityOf(kind: string, isSourceInternal: boolean, confidence: number): Severity {
   const entry = kindEntry(kind);
-  const steps = (isInternal(source) ? (entry.internalSteps ?? 0) : 0) - (confidence < LOW_CONFIDENCE ? 1 : 0);
+  const steps = (isSourceInternal ? (entry.internalSteps ?? 0) : 0) - (confidence < LOW_CONFIDENCE ? 1 : 0);
   const at = SEVERITIES.indexOf(entry.severity) + steps;
   return SEVERITIES[Math.min(Math.max(at, 0), SEVERITIES.length - 1)] as Severity;
 }
