@@ -24,7 +24,9 @@ export interface TcpPlan {
   readonly synOptions?: number;
 }
 
-/** Seconds after which an unanswered SYN is sent again: doubling from one (RFC 6298). */
+const DELAYED_ACK = 40;
+
+/** Milliseconds after which an unanswered SYN is sent again: doubling from one (RFC 6298). */
 const SYN_RETRIES = [1000, 3000, 7000, 15000, 31000];
 
 /**
@@ -39,6 +41,9 @@ export class TcpSession {
   readonly #loss: number;
   readonly #rate: number;
   readonly #mss: number;
+  /** Whether receivers hold their last acknowledgement back, hoping to send it along with data (RFC 1122, 4.2.3.2). */
+  readonly #isDelayed: boolean;
+  #held: { readonly timeMs: Milliseconds; readonly fromServer: boolean } | undefined;
   #clientNext: number;
   #serverNext: number;
 
@@ -59,6 +64,7 @@ export class TcpSession {
     this.#rate = plan.rate ?? 2000;
     const header = this.#conversation.client.bytes.length === 16 ? 60 : 40;
     this.#mss = 1500 - header - this.#conversation.dataOptions;
+    this.#isDelayed = lab.random.chance(0.6);
     this.#clientNext = lab.random.uint32();
     this.#serverNext = lab.random.uint32();
   }
@@ -205,6 +211,13 @@ export class TcpSession {
     return this;
   }
 
+  /** The responder ends in order, the initiator has closed its socket already and answers with a reset. */
+  abort(): this {
+    this.#emit(this.now, true, FIN | ACK, 0);
+    this.#serverNext++;
+    return this.reset('client');
+  }
+
   #synRetries(retries: number): void {
     const start = this.now;
     for (let i = 0; i < retries; i++) {
@@ -238,9 +251,11 @@ export class TcpSession {
       if (fromServer) this.#serverNext += size;
       else this.#clientNext += size;
       unacknowledged++;
-      if (unacknowledged === stretch || left === 0) {
+      if (unacknowledged === stretch || (left === 0 && !this.#isDelayed)) {
         this.#emit(this.now + (fromServer ? 0.02 : rtt), !fromServer, ACK, 0);
         unacknowledged = 0;
+      } else if (left === 0) {
+        this.#held = { timeMs: this.now + DELAYED_ACK + (fromServer ? 0 : rtt), fromServer: !fromServer };
       }
       if (left > 0) this.now += (size / this.#rate) * random.uniform(0.7, 1.3);
     }
@@ -253,6 +268,14 @@ export class TcpSession {
     return this.#rtt * this.#lab.random.uniform(0.95, 1.25);
   }
 
+  /** Sends a held acknowledgement, unless the side that owes it speaks in time. */
+  #settle(timeMs: Milliseconds, fromServer: boolean): void {
+    const held = this.#held;
+    if (held === undefined || (timeMs <= held.timeMs && fromServer !== held.fromServer)) return;
+    this.#held = undefined;
+    if (timeMs > held.timeMs) this.#emit(held.timeMs, held.fromServer, ACK, 0);
+  }
+
   #emit(
     timeMs: Milliseconds,
     fromServer: boolean,
@@ -260,6 +283,7 @@ export class TcpSession {
     length: number,
     payload?: Uint8Array,
   ): void {
+    this.#settle(timeMs, fromServer);
     const sequence = (fromServer ? this.#serverNext : this.#clientNext) >>> 0;
     const acknowledgement = flags === SYN ? 0 : (fromServer ? this.#clientNext : this.#serverNext) >>> 0;
     this.#lab.timeline.plan(

@@ -25,9 +25,12 @@ export function guessPasswords(lab: Lab, stage: Stage, startMs: Milliseconds, si
   const { random } = lab;
   const service = random.pick<Service>(['ssh', 'ssh', 'ssh', 'ftp', 'rdp', 'http', 'telnet', 'mail', 'smb']);
   const server = victim(lab, stage);
-  const port = portOf(lab, service);
-  const parallel = random.pick([1, 1, 2, 4, 8, 16]);
-  const pause = random.chance(0.7) ? random.logNormal(4, 1.5) : random.uniform(1500, 9000);
+  // A service may listen where its owner hoped that nobody would look.
+  const port = random.chance(0.15)
+    ? random.pick([222, 2200, 8022, 10_022, random.integer(1024, 65_000)])
+    : portOf(lab, service);
+  const parallel = random.pick([1, 1, 2, 4, 8, 16, 32]);
+  const pause = random.chance(0.7) ? random.logNormal(3.5, 2) : random.uniform(1500, 9000);
   const tries = random.pick([1, 1, 2, 3, 3, 6]);
   const rttMs = rttTo(lab, stage.site, random.chance(0.5));
   const checkMs = random.logNormal(5.3, 1.5);
@@ -40,6 +43,7 @@ export function guessPasswords(lab: Lab, stage: Stage, startMs: Milliseconds, si
     dropped,
     ssh: { ...sshStyle(lab), refusalMs: checkMs },
     question: random.integer(8, 700),
+    ending: random.pick(['client', 'server', 'client-reset', 'server-reset', 'abrupt', 'mixed'] as const),
     answer: random.chance(0.7) ? random.integer(12, 600) : random.integer(300, 4000),
   };
   let left = size;
@@ -80,6 +84,8 @@ interface Guess {
   /** Bytes of a request and of its refusal; passwords differ by a few. */
   readonly question: number;
   readonly answer: number;
+  /** Who ends a connection and how; a tool and a server do it the same way each time. */
+  readonly ending: 'client' | 'server' | 'client-reset' | 'server-reset' | 'abrupt' | 'mixed';
 }
 
 function guess(lab: Lab, session: TcpSession, plan: Guess): void {
@@ -139,5 +145,8 @@ function guess(lab: Lab, session: TcpSession, plan: Guess): void {
         .reply(random.integer(18, 60));
     }
   }
-  session.finish(random.chance(0.5) ? 'client' : 'server');
+  if (plan.ending === 'client-reset') session.reset('client');
+  else if (plan.ending === 'server-reset') session.reset('server');
+  else if (plan.ending === 'abrupt') session.abort();
+  else session.finish(plan.ending === 'mixed' ? random.pick(['client', 'server']) : plan.ending);
 }
