@@ -27,7 +27,8 @@ const RULES: Readonly<Record<string, string>> = {
   'broken IP header': 'tshark finds no addresses, we count it as malformed',
   'broken extension header': 'the IPv6 chain runs out of bytes, we count it as malformed',
   'more extension headers than we follow': 'we stop after 16 and count it as malformed',
-  'broken transport header': 'tshark finds no ports or a TCP header below 20 bytes, we count it as malformed',
+  'broken transport header':
+    'tshark finds no ports, or a TCP header below 20 bytes or beyond its packet; we count it as malformed',
   'IP length 0': 'segmentation offload or a jumbogram: tshark reports 0 bytes, we count the wire length',
 };
 

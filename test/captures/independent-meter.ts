@@ -31,6 +31,7 @@ const FIELDS = [
   'ip.dst',
   'ip.proto',
   'ip.len',
+  'ip.hdr_len',
   'ip.frag_offset',
   'ipv6.src',
   'ipv6.dst',
@@ -64,7 +65,8 @@ const CARRIERS: ReadonlyMap<string, number> = new Map([
   ['sll', 16],
   ['null', 4],
   ['raw', 0],
-  ['ppp', 2],
+  // The protocol field may be compressed to one byte.
+  ['ppp', 1],
   ['pppoes', 6],
   ['chdlc', 4],
 ]);
@@ -177,7 +179,11 @@ function addPacket(result: IndependentResult, line: string): string | undefined 
   else if (protocol === 58 && !isV4) ports = [first('icmpv6.type'), first('icmpv6.code')];
   const [sourcePort, destinationPort] = ports;
   if (sourcePort === undefined || destinationPort === undefined) return 'broken transport header';
-  if (protocol === 6 && !(Number(first('tcp.hdr_len')) >= 20)) return 'broken transport header';
+  if (protocol === 6) {
+    const headerLength = Number(first('tcp.hdr_len'));
+    const room = isV4 && length > 0 ? length - Number(first('ip.hdr_len')) : Number.POSITIVE_INFINITY;
+    if (!(headerLength >= 20 && headerLength <= room)) return 'broken transport header';
+  }
 
   const { key, from } = flowKey(protocol, source, sourcePort, destination, destinationPort);
   const timeMs = Number(first('frame.time_epoch')) * 1000;
