@@ -221,9 +221,9 @@ export class Guardian {
 
   /** The route of data: extractor, engine, policy and guard rails, alerts. Flows are of one source kind. */
   async ingestFlows(flows: readonly FlowRecord[], options: IngestOptions = {}): Promise<IngestResult> {
-    const model = options.model ?? this.modelName;
+    const { model = this.modelName, route = DEFAULT_ROUTE } = options;
     const started = this.clock.monotonic();
-    const batch = this.#extractor(options.route ?? DEFAULT_ROUTE, model).extract(flows);
+    const batch = this.#extractor(route, model).extract(flows);
     const scores = await this.engine.score(batch, { model });
     const outcomes = flows.map((flow, i): FlowOutcome => {
       const score = scores[i] as Score;
@@ -237,8 +237,8 @@ export class Guardian {
     });
     this.#scoring.observe({}, (this.clock.monotonic() - started) / 1000);
     const detections = [
-      ...(await this.detections.record(outcomes)),
-      ...(await this.detections.advance(lastEnd(flows))),
+      ...(await this.detections.record(outcomes, route)),
+      ...(await this.detections.advance(lastEnd(flows), route)),
     ];
     return this.#count(outcomes, detections, options.outcomes === true);
   }
@@ -246,7 +246,7 @@ export class Guardian {
   /** Closes the findings of a source that has ended, and forgets its windows. */
   async endRoute(route: string): Promise<readonly Detection[]> {
     for (const key of this.#routes.keys()) if (key.startsWith(`${route}\n`)) this.#routes.delete(key);
-    return this.detections.finish();
+    return this.detections.finish(route);
   }
 
   /** Scores events given as named features. Throws `features.*` for an event that does not fit the schema. */

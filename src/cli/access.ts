@@ -1,6 +1,6 @@
 import type { Context } from './context.ts';
 import { parseWhole } from './options.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
 

@@ -5,7 +5,7 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { refuseExisting } from './lab.ts';
 import { parseWhole } from './options.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { count, printable, table } from './text.ts';
 

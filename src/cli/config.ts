@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import { variableName } from '../base/index.ts';
 import type { Context } from './context.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { table } from './text.ts';
 
 export function registerConfig({ program, action }: Registrar): void {

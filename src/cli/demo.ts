@@ -11,7 +11,7 @@ import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
 import { gatesTable } from './metrics-text.ts';
 import { parseWhole } from './options.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { loadChampion, serveUntilInterrupted } from './serve.ts';
 import { openOwnGuardian } from './session.ts';
 import { count, percent, table } from './text.ts';

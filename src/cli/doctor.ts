@@ -6,7 +6,7 @@ import { claimState, StorageError, stateLayout } from '../storage/index.ts';
 import { Api, socketTransport } from './api.ts';
 import type { Context } from './context.ts';
 import { EXIT } from './exit-code.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { table } from './text.ts';
 import { VERSION } from './version.ts';
 

@@ -9,7 +9,7 @@ import type { Context } from './context.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { metricsOf, metricsTable } from './metrics-text.ts';
 import { fetchExport, signingKey, writeExport } from './models.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { count, percent, printable, table } from './text.ts';
 

@@ -6,7 +6,7 @@ import { FLOW_CSV_COLUMNS, type FlowRecord, flowToCsvRow, openFlowSource } from 
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { refuseExisting } from './lab.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { count, printable, table } from './text.ts';
 
 interface ExtractOptions {

@@ -1,6 +1,6 @@
 import type { KeyInfo } from '../crypto/index.ts';
 import type { Context } from './context.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { table } from './text.ts';
 

@@ -3,7 +3,7 @@ import { writeLab } from '../lab/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { count } from './text.ts';
 
 interface LabOptions {

@@ -6,7 +6,7 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { refuseExisting } from './lab.ts';
 import { gatesTable } from './metrics-text.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
 

@@ -12,6 +12,7 @@ import { registerKeys } from './keys.ts';
 import { registerLab } from './lab.ts';
 import { registerModels } from './models.ts';
 import type { Output } from './output.ts';
+import type { Registrar } from './registrar.ts';
 import { registerServe } from './serve.ts';
 import { registerTrain } from './train.ts';
 import { VERSION } from './version.ts';
@@ -21,19 +22,6 @@ export interface ProgramParts {
   readonly output: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
-}
-
-/** How a command is attached to the program. */
-export interface Registrar {
-  readonly program: Command;
-  /**
-   * Wraps a command's work for commander. It is given the context, the parsed options and the operands in order,
-   * and resolves to the exit code (done by default). `overrides` are configuration fields that options set.
-   */
-  action<O>(
-    work: (context: Context, options: O, ...operands: string[]) => Promise<number | undefined>,
-    overrides?: (options: O) => Readonly<Record<string, unknown>>,
-  ): (...all: unknown[]) => Promise<void>;
 }
 
 /** Help or the version was printed, or the usage was wrong and that was said. */

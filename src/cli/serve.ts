@@ -4,7 +4,7 @@ import { stateLayout } from '../storage/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { openOwnGuardian } from './session.ts';
 
 interface ServeOptions {

@@ -17,7 +17,7 @@ import { EXIT } from './exit-code.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { gatesTable, metricsOf, metricsTable } from './metrics-text.ts';
 import { parseWhole } from './options.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { defaultLooksFile, recordTestLook } from './test-looks.ts';
 import { count } from './text.ts';

@@ -8,7 +8,7 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { splitReference } from './models.ts';
 import { parseChoice } from './options.ts';
-import type { Registrar } from './program.ts';
+import type { Registrar } from './registrar.ts';
 import { openSession, type Session } from './session.ts';
 import { count, printable } from './text.ts';
 
