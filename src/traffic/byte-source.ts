@@ -10,8 +10,8 @@ type Chunk = Uint8Array<ArrayBuffer>;
 /** Bytes looked at to tell one format from another. */
 const HEAD: Bytes = 4096;
 const READ_SIZE: Bytes = 1 << 18;
-/** Compressed bytes taken at once; they become at most about 1,000 times as many. */
-const INFLATE_SIZE: Bytes = 1 << 14;
+/** Compressed bytes taken at once: they become at most about 1,000 times as many, and share the fate of a damage. */
+const INFLATE_SIZE: Bytes = 1 << 12;
 
 /** The content of a file or stream, gunzipped where it was gzip, with its first bytes known. */
 export interface ByteSource {
@@ -53,7 +53,9 @@ async function* inflate(
   const gunzip = createGunzip({ chunkSize: READ_SIZE, finishFlush: constants.Z_SYNC_FLUSH });
   const inflated: Chunk[] = [];
   let isDamaged = false;
-  const closed = new Promise<void>((resolve) => gunzip.once('close', resolve));
+  // Wakes whoever waits for a write or the end: after an error the stream calls nobody back.
+  let wake = () => {};
+  gunzip.once('close', () => wake());
   gunzip.on('data', (chunk: Chunk) => inflated.push(chunk));
   gunzip.on('error', () => {
     isDamaged = true;
@@ -61,16 +63,19 @@ async function* inflate(
   try {
     for await (const chunk of compressed) {
       for (let at = 0; at < chunk.length && !gunzip.destroyed; at += INFLATE_SIZE) {
-        const written = new Promise<void>((resolve) => {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
           gunzip.write(chunk.subarray(at, at + INFLATE_SIZE), () => resolve());
         });
-        await Promise.race([written, closed]);
         yield* inflated.splice(0);
       }
       if (gunzip.destroyed) break;
     }
-    gunzip.end();
-    await closed;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      if (gunzip.closed) resolve();
+      else gunzip.end();
+    });
     yield* inflated.splice(0);
     if (isDamaged) onDamage('damaged-gzip');
   } finally {
