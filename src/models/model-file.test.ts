@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { randomEnsemble, randomModel, randomRows } from '../../test/support/random-model.ts';
 import { SeededRandom } from '../base/index.ts';
+import { sha256 } from '../crypto/index.ts';
 import { BoostedModel, type BoostedModelParts } from './detection-model.ts';
 import { ModelError } from './errors.ts';
 import { decodeModel, encodeModel } from './model-file.ts';
@@ -31,6 +32,11 @@ test('a model survives the file and is written to the same bytes again', () => {
     assert.deepEqual(encodeModel(back), bytes);
     assert.deepEqual(scores(back), scores(model));
   }
+});
+
+test('format version 1 is written as it was first', () => {
+  const bytes = encodeModel(randomModel(new SeededRandom(1), 5, 6, KINDS));
+  assert.equal(sha256(bytes), 'sha256:53dbaaa1d492b68467dc17c92a33abb63921d2380b5083076e11aedf9d30a162');
 });
 
 test('a file at an odd offset of a larger buffer is read like any other', () => {

@@ -38,6 +38,12 @@ export function checkTable(table: LabelledTable): void {
   for (const [name, length, expected] of lengths) {
     if (length !== expected) throw invalid(`${name} has ${length} entries, expected ${expected}`);
   }
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i] as number;
+    if (x === Number.POSITIVE_INFINITY || x === Number.NEGATIVE_INFINITY) {
+      throw invalid(`row ${Math.floor(i / columns)} holds an infinite value`);
+    }
+  }
   for (let r = 0; r < rows; r++) {
     if ((labels[r] as number) > 1) throw invalid(`row ${r} has the label ${labels[r]}`);
     if ((typeIndex[r] as number) >= typeNames.length) throw invalid(`row ${r} has the type ${typeIndex[r]}`);

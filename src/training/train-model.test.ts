@@ -67,6 +67,11 @@ test('two runs give the same bytes, and the blocks of the histogram sums do not 
   assert.notEqual((await train({ ...config, learningRate: 0.1 })).digest, first.digest);
 });
 
+test('the model is the same to the bit as on the machine where this was written', async () => {
+  const { digest } = await train({ kinds: true, rounds: 20, kindRounds: 5 });
+  assert.equal(digest, 'sha256:e578e0e599d420500e490ec0795d4273afa257db0a8ef7498e58f747b374d2a9');
+});
+
 test('training stops early and keeps the trees up to the lowest validation loss', async () => {
   const result = await train({ rounds: 400, learningRate: 0.5, patience: 5 });
   assert.ok(result.rounds < 400);
@@ -165,6 +170,7 @@ test('a table that contradicts itself is refused', async () => {
     { typeIndex: TABLE.typeIndex.with(5, 3) },
     { weights: new Float32Array(TABLE.rows).fill(-1) },
     { times: new Float64Array(3) },
+    { values: TABLE.values.with(7, Number.NEGATIVE_INFINITY) },
   ];
   for (const change of wrong) {
     await assert.rejects(train({}, { table: { ...TABLE, ...change } }), refused('training.table-invalid'));

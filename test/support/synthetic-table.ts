@@ -75,7 +75,7 @@ export function syntheticTable(rows: number, seed: number): SyntheticTable {
     values[r * columns] = random.chance(0.05) ? Number.NaN : a;
     values[r * columns + 1] = b;
     values[r * columns + 2] = service;
-    values[r * columns + 3] = random.normal();
+    values[r * columns + 3] = random.uniform(-2, 2);
     values[r * columns + 4] = 7;
     labels[r] = type === 0 ? 0 : 1;
     typeIndex[r] = type;
