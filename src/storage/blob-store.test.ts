@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -94,7 +95,6 @@ describe('directory blob store', () => {
 
   test('keeps its files from other users', async () => {
     await store.put('m/a', bytes);
-    const { statSync } = await import('node:fs');
     assert.equal(statSync(join(root, 'm/a')).mode & 0o777, 0o600);
     assert.equal(statSync(join(root, 'm')).mode & 0o777, 0o700);
   });

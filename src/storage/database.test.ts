@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -186,7 +186,6 @@ describe('wraps', () => {
 
   test('refuse a file that stands in for another', async () => {
     await db.wraps.put(WRAPS);
-    const { copyFileSync } = await import('node:fs');
     copyFileSync(join(folder, 'wraps', 'dk-1.json'), join(folder, 'wraps', 'dk-2.json'));
     await assert.rejects(db.wraps.get('dk-2'), { code: 'storage.wraps-malformed' });
   });
