@@ -148,11 +148,13 @@ export async function publish(
   trained: TrainingResult,
   gateReport: GateReport,
 ): Promise<PublishedVersion> {
+  // The registry takes the schema's id from the schema itself.
+  const { schemaId: _, ...provenance } = trained.provenance;
   return (await api.call('POST', `/v1/models/${encodeURIComponent(name)}/versions`, {
     model: Buffer.from(trained.modelBytes).toString('base64'),
     schema: Buffer.from(schemaBytes(schema.schema)).toString('base64'),
     gateReport,
-    provenance: trained.provenance,
+    provenance,
   })) as PublishedVersion;
 }
 
