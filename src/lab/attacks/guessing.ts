@@ -29,11 +29,12 @@ export function guessPasswords(lab: Lab, stage: Stage, startMs: Milliseconds, si
   const port = random.chance(0.15)
     ? random.pick([222, 2200, 8022, 10_022, random.integer(1024, 65_000)])
     : portOf(lab, service);
-  const parallel = random.pick([1, 1, 2, 4, 8, 16, 32]);
+  const parallel = random.pick([1, 1, 2, 4, 8, 16, 32, 64]);
   const pause = random.chance(0.7) ? random.logNormal(3.5, 2) : random.uniform(1500, 9000);
   const tries = random.pick([1, 1, 2, 3, 3, 6]);
   const rttMs = rttTo(lab, stage.site, random.chance(0.5));
-  const checkMs = random.logNormal(5.3, 1.5);
+  // Many at once wait for each other.
+  const checkMs = random.logNormal(5.3, 1.5) * (random.chance(0.5) ? 1 : 1 + parallel / 8);
   const dropped = random.chance(0.3) ? random.uniform(0.05, 0.3) : 0.01;
   const plan: Guess = {
     service,
