@@ -58,13 +58,7 @@ export async function buildServer(
   const app = createApplication(context);
   const gate = new Gate(context, app, options);
 
-  app.addHook('onRoute', ({ method, url }) => {
-    for (const each of [method].flat()) {
-      if (findRoute(each, url) === undefined) {
-        throw new ServerError('server.route-undeclared', `${each} ${url} is not in the table of routes`);
-      }
-    }
-  });
+  app.addHook('onRoute', refuseUndeclared);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
     request.caller = await gate.admit(request);
@@ -88,6 +82,18 @@ export async function buildServer(
   for (const key of ROUTE_KEYS) addRoute(app, context, key);
   await app.ready();
   return app;
+}
+
+/** Refuses a route that the table does not hold. Throws `server.route-undeclared`. */
+export function refuseUndeclared(route: { readonly method: string | string[]; readonly url: string }): void {
+  for (const method of [route.method].flat()) {
+    if (findRoute(method, route.url) === undefined) {
+      throw new ServerError(
+        'server.route-undeclared',
+        `${method} ${route.url} is not in the table of routes`,
+      );
+    }
+  }
 }
 
 declare module 'fastify' {

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { readFileSync, statSync } from 'node:fs';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { after, before, suite, test } from 'node:test';
+import { openServedHouse, type ServedHouse, sentAttack } from '../../test/support/served-guardian.ts';
+import { stateLayout } from '../storage/index.ts';
+import { ensureAdminKey } from './access.ts';
+import { buildServer } from './build-server.ts';
+import { SERVER_LIMITS } from './limits.ts';
+import { type Listening, listenHttp, listenSocket } from './listen.ts';
+
+let house: ServedHouse;
+let http: Listening & { readonly url: string };
+let key: string;
+
+before(async () => {
+  house = await openServedHouse();
+  const file = await ensureAdminKey(house.guardian);
+  assert.equal(file, stateLayout(house.guardian.stateFolder).adminKey);
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  key = readFileSync(file, 'utf8').trim();
+  http = await listenHttp(house.guardian, { host: '127.0.0.1', port: 0 });
+});
+
+after(async () => {
+  await http.close();
+  await house.close();
+});
+
+const bearer = () => ({ authorization: `Bearer ${key}` });
+
+/** Sends raw text and gives back everything the server says before it closes. */
+function talk(text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(new URL(http.url).port), '127.0.0.1', () => socket.write(text));
+    let said = '';
+    socket.on('data', (data) => {
+      said += data.toString();
+    });
+    socket.once('close', () => resolve(said));
+    socket.once('error', reject);
+  });
+}
+
+suite('the admin key', () => {
+  test('is made once and works', async () => {
+    assert.equal(await ensureAdminKey(house.guardian), undefined);
+    const response = await fetch(`${http.url}/v1/access`, { headers: bearer() });
+    assert.equal(response.status, 200);
+  });
+});
+
+suite('HTTP on loopback', () => {
+  test('is refused anywhere else until there is TLS', async () => {
+    for (const host of ['0.0.0.0', '::', '192.0.2.1', 'example.org', '127.0.0.1.example.org']) {
+      await assert.rejects(listenHttp(house.guardian, { host, port: 0 }), { code: 'server.tls-required' });
+    }
+  });
+
+  test('takes its own names and its own origin, and no other', async () => {
+    const { port } = new URL(http.url);
+    const get = (host: string, origin?: string) =>
+      new Promise<number>((resolve, reject) => {
+        const headers = { ...bearer(), host, ...(origin === undefined ? {} : { origin }) };
+        request({ host: '127.0.0.1', port, path: '/v1/status', headers }, (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        })
+          .once('error', reject)
+          .end();
+      });
+    assert.equal(await get(`localhost:${port}`), 200);
+    assert.equal(await get(`127.0.0.1:${port}`, `http://127.0.0.1:${port}`), 200);
+    assert.equal(await get(`[::1]:${port}`), 200);
+    assert.equal(await get(`rebound.example:${port}`), 421);
+    assert.equal(await get('localhost'), 421);
+    assert.equal(await get(`localhost:${port}`, 'http://localhost:1'), 403);
+    assert.equal(await get(`localhost:${port}`, `https://localhost:${port}`), 403);
+  });
+
+  test('answers what is no HTTP with 400 and JSON, counts it, and goes on', async () => {
+    const said = await talk('NONSENSE\r\n\r\n');
+    assert.match(said, /^HTTP\/1\.1 400 /);
+    assert.match(said, /"code":"server\.request-malformed"/);
+    const long = await talk(
+      `GET / HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(SERVER_LIMITS.headerBytes)}\r\n\r\n`,
+    );
+    assert.match(long, /^HTTP\/1\.1 431 /);
+    const metrics = await (await fetch(`${http.url}/metrics`, { headers: bearer() })).text();
+    assert.match(
+      metrics,
+      /guardian_refusals_total\{code="server\.request-malformed",category="validation"\} 2/,
+    );
+  });
+
+  test('refuses an application of trust that is reached by the network', async () => {
+    const app = await buildServer(house.guardian, { trust: 'local' });
+    const url = await app.listen({ host: '127.0.0.1', port: 0 });
+    const response = await fetch(`${url}/v1/status`);
+    assert.equal(response.status, 403);
+    assert.equal(((await response.json()) as { code: string }).code, 'server.transport-refused');
+    await app.close();
+  });
+});
+
+suite("the state's socket", () => {
+  test('is for its owner alone, takes over from a dead one, and needs no key', async () => {
+    await (await listenSocket(house.guardian)).close();
+    const socket = await listenSocket(house.guardian);
+    assert.equal(statSync(socket.path).mode & 0o777, 0o600);
+    const status = await new Promise<number>((resolve, reject) => {
+      request({ socketPath: socket.path, path: '/v1/access', headers: { host: 'localhost' } }, (response) => {
+        response.resume();
+        resolve(response.statusCode ?? 0);
+      })
+        .once('error', reject)
+        .end();
+    });
+    assert.equal(status, 200);
+    await socket.close();
+    assert.throws(() => statSync(socket.path), { code: 'ENOENT' });
+  });
+});
+
+suite('the stream of detections', { timeout: 20_000 }, () => {
+  test('tells new states, and frees what it took when its reader leaves', async () => {
+    const reader = new AbortController();
+    const response = await fetch(`${http.url}/v1/detections/stream`, {
+      headers: bearer(),
+      signal: reader.signal,
+    });
+    assert.match(response.headers.get('content-type') ?? '', /^text\/event-stream/);
+    const body = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    assert.ok(body);
+    await fetch(`${http.url}/v1/events`, {
+      method: 'POST',
+      headers: { ...bearer(), 'content-type': 'application/json' },
+      body: JSON.stringify(Array.from({ length: 8 }, (_, i) => sentAttack({ destinationPort: i + 1 }))),
+    });
+    let text = '';
+    while (!/^data: .*\n\n/m.test(text)) {
+      const { value, done } = await body.read();
+      assert.ok(!done, text);
+      text += value;
+    }
+    const [, data = '{}'] = /^data: (.*)$/m.exec(text) ?? [];
+    assert.equal((JSON.parse(data) as { kind: string }).kind, 'port-scan');
+    assert.match(text, /^id: [\w.-]+$/m);
+    reader.abort();
+    await assert.rejects(body.read());
+  });
+
+  test('ends when the server closes, and is bounded in number', async () => {
+    const server = await listenHttp(house.guardian, { host: '127.0.0.1', port: 0 });
+    const open = (): Promise<Response> => fetch(`${server.url}/v1/detections/stream`, { headers: bearer() });
+    const streams = await Promise.all(Array.from({ length: SERVER_LIMITS.streams }, open));
+    assert.ok(streams.every(({ status }) => status === 200));
+    const refused = await open();
+    assert.equal(refused.status, 503);
+    assert.equal(((await refused.json()) as { code: string }).code, 'server.streams-full');
+    const ends = streams.map((stream) => stream.text());
+    await server.close();
+    for (const end of await Promise.all(ends)) assert.match(end, /^: open/);
+  });
+});
