@@ -8,9 +8,11 @@ import { removeUnfinished } from './version-files.ts';
  * else aborted; then the leftovers of publications that were not done are removed.
  */
 export async function recoverRegistry(context: RegistryContext): Promise<void> {
-  await recoverIntents(context.log, (index, entry) => decide(context, index, entry));
+  const closed = await recoverIntents(context.log, (index, entry) => decide(context, index, entry));
   await context.index.catchUp();
   for (const publication of context.index.unfinished) await removeUnfinished(context, publication);
+  // A promotion that was cut short before its checkpoint gets it now.
+  if (closed > 0) await context.log.checkpoint();
 }
 
 async function decide(
