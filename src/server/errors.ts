@@ -117,6 +117,11 @@ export const SERVER_ERRORS = {
     retry: false,
     says: 'The path exists, but not with this method; the Allow header names those it has.',
   },
+  'server.not-ready': {
+    category: 'resource',
+    retry: true,
+    says: 'The server runs, but the configured model is not loaded; promote one.',
+  },
   'server.streams-full': {
     category: 'resource',
     retry: true,

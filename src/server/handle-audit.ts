@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type IndexedEntry, type VerifiedAuditLog, verifyAuditLog, writeProofFile } from '../audit/index.ts';
 import { stateLayout } from '../storage/index.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
+import { withScratchFolder } from './scratch-folder.ts';
 
 export const auditHandlers = {
   'GET /v1/audit': async ({ guardian, query }) => {
@@ -15,16 +16,12 @@ export const auditHandlers = {
     return { size, from, entries };
   },
   'GET /v1/audit/checkpoint': ({ guardian }) => guardian.log.checkpoint(),
-  'GET /v1/audit/proof/:index': async ({ guardian, path }) => {
-    const folder = await mkdtemp(join(guardian.stateFolder, '.proof-'));
-    try {
+  'GET /v1/audit/proof/:index': ({ guardian, path }) =>
+    withScratchFolder(guardian.stateFolder, async (folder) => {
       const file = join(folder, 'entry.tlog-proof');
       await writeProofFile(guardian.log, path.index, file);
       return { index: path.index, proof: await readFile(file, 'utf8') };
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  },
+    }),
   'GET /v1/audit/verify': ({ guardian }) => verifyLog(guardian, undefined),
   'POST /v1/audit/verify': ({ guardian, body }) => verifyLog(guardian, body.checkpoint),
 } satisfies Partial<Handlers>;

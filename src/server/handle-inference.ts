@@ -1,6 +1,7 @@
 import { PRODUCT } from '../alerts/index.ts';
 import type { LoadedSchema } from '../features/index.ts';
 import type { LoadedModel } from '../inference/index.ts';
+import { ServerError } from './errors.ts';
 import { unknownModel } from './handle-events.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
 import type { InferRequest } from './requests.ts';
@@ -10,9 +11,11 @@ import { INPUT_NAME, OUTPUTS, readInput, writeOutputs } from './tensors.ts';
 export const inferenceHandlers = {
   'GET /v2': () => ({ name: 'ai-guardian', version: PRODUCT.version, extensions: [] }),
   'GET /v2/health/live': () => ({ live: true }),
-  'GET /v2/health/ready': ({ guardian, reply }) => {
-    const isReady = guardian.engine.current(guardian.modelName) !== undefined;
-    return reply.status(isReady ? 200 : 503).send({ ready: isReady });
+  'GET /v2/health/ready': ({ guardian }) => {
+    if (guardian.engine.current(guardian.modelName) === undefined) {
+      throw new ServerError('server.not-ready', `the model ${guardian.modelName} is not loaded yet`);
+    }
+    return { ready: true };
   },
   'GET /v2/models/:name': ({ guardian, path }) => describeModel(findModel(guardian, path.name)),
   'GET /v2/models/:name/versions/:version': ({ guardian, path }) =>

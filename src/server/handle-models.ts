@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../base/index.ts';
 import { type GateReport, SIGNATURE_FILE, SIGNED_FILES, VERIFICATION_STEPS } from '../registry/index.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
+import { withScratchFolder } from './scratch-folder.ts';
 
 export const modelHandlers = {
   'GET /v1/models': async ({ guardian }) => ({ models: await guardian.registry.list() }),
@@ -45,20 +46,17 @@ export const modelHandlers = {
   }),
 } satisfies Partial<Handlers>;
 
-/** The five files of an export in base64, by name; written below the state folder and removed again. */
-async function exportFiles(
+/** The five files of an export in base64, by name. */
+function exportFiles(
   guardian: ServedGuardian,
   reference: string,
   principal: string,
 ): Promise<Record<string, string>> {
-  const parent = await mkdtemp(join(guardian.stateFolder, '.export-'));
-  try {
-    const folder = join(parent, 'model');
+  return withScratchFolder(guardian.stateFolder, async (scratch) => {
+    const folder = join(scratch, 'model');
     await guardian.registry.exportTo(reference, folder, { principal });
     const names = [...Object.values(SIGNED_FILES), SIGNATURE_FILE];
     const contents = await Promise.all(names.map((name) => readFile(join(folder, name), 'base64')));
     return Object.fromEntries(names.map((name, i) => [name, contents[i] as string]));
-  } finally {
-    await rm(parent, { recursive: true, force: true });
-  }
+  });
 }

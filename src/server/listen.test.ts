@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { EventEmitter, once } from 'node:events';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import type { FastifyReply } from 'fastify';
 import { openServedHouse, type ServedHouse, sentAttack } from '../../test/support/served-guardian.ts';
 import { stateLayout } from '../storage/index.ts';
+import type { FlowRecord } from '../traffic/index.ts';
 import { ensureAdminKey } from './access.ts';
 import { buildServer } from './build-server.ts';
+import { streamDetections } from './detection-stream.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { type Listening, listenHttp, listenSocket } from './listen.ts';
+import { flowSchema } from './requests.ts';
+import { serverMetrics } from './server-metrics.ts';
 
 let house: ServedHouse;
 let http: Listening & { readonly url: string };
@@ -41,6 +48,55 @@ function talk(text: string): Promise<string> {
     socket.once('close', () => resolve(said));
     socket.once('error', reject);
   });
+}
+
+/** A response whose reader takes nothing until it is told to. */
+class SlowResponse extends EventEmitter {
+  readonly written: string[] = [];
+  destroyed = false;
+  readonly writableNeedDrain = false;
+  readonly ended: Promise<void>;
+  readonly #progress = new EventEmitter();
+  #end: () => void = () => {};
+  #isSlow = true;
+
+  constructor() {
+    super();
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  writeHead(): void {}
+
+  write(text: string): boolean {
+    this.written.push(text);
+    this.#progress.emit('written');
+    return !this.#isSlow;
+  }
+
+  async reads(n: number): Promise<void> {
+    while (this.written.length < n) await once(this.#progress, 'written');
+  }
+
+  drain(): void {
+    this.#isSlow = false;
+    this.emit('drain');
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    this.emit('close');
+  }
+
+  end(): void {
+    this.#end();
+  }
+}
+
+/** The flow that the server makes of one that was sent. */
+function flowOf(sent: Record<string, unknown>): FlowRecord {
+  return flowSchema.parse(sent);
 }
 
 suite('the admin key', () => {
@@ -107,7 +163,10 @@ suite('HTTP on loopback', () => {
 suite("the state's socket", () => {
   test('is for its owner alone, takes over from a dead one, and needs no key', async () => {
     await (await listenSocket(house.guardian)).close();
+    const left = join(house.guardian.stateFolder, '.scratch-left');
+    mkdirSync(left);
     const socket = await listenSocket(house.guardian);
+    assert.throws(() => statSync(left), { code: 'ENOENT' });
     assert.equal(statSync(socket.path).mode & 0o777, 0o600);
     const status = await new Promise<number>((resolve, reject) => {
       request({ socketPath: socket.path, path: '/v1/access', headers: { host: 'localhost' } }, (response) => {
@@ -149,6 +208,34 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     assert.match(text, /^id: [\w.-]+$/m);
     reader.abort();
     await assert.rejects(body.read());
+  });
+
+  test('costs a reader that does not read its oldest states, counted, and nobody else anything', async () => {
+    const { guardian } = house;
+    const raw = new SlowResponse();
+    const context = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set<() => void>() };
+    const reply = { raw, hijack() {} };
+    streamDetections(context, reply as unknown as FastifyReply);
+    assert.equal(context.streams.size, 1);
+    await raw.reads(1);
+    const { detections } = await guardian.ingestFlows(
+      Array.from({ length: 8 }, (_, i) => flowOf(sentAttack({ destinationPort: i + 1 }))),
+      { route: 'slow' },
+    );
+    assert.equal(detections.length, 1);
+    // It waits for the first to drain; more than the buffer holds come in the meantime.
+    await raw.reads(2);
+    const flows = Array.from({ length: (SERVER_LIMITS.streamBuffer + 10) * 8 }, (_, i) =>
+      flowOf(sentAttack({ sourceAddress: `10.1.${i >> 10}.${(i >> 3) & 127}`, destinationPort: i & 7 })),
+    );
+    await guardian.ingestFlows(flows, { route: 'slow' });
+    raw.drain();
+    await raw.reads(4);
+    assert.match(raw.written[2] ?? '', /^event: dropped\ndata: \{"dropped":\d+\}/);
+    raw.destroy();
+    for (const end of context.streams) end();
+    await raw.ended;
+    assert.equal(context.streams.size, 0);
   });
 
   test('ends when the server closes, and is bounded in number', async () => {

@@ -1,9 +1,11 @@
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { stateLayout } from '../storage/index.ts';
 import { buildServer } from './build-server.ts';
 import { ServerError } from './errors.ts';
 import type { ServedGuardian } from './handler.ts';
 import { isLoopback } from './host-check.ts';
+import { SCRATCH_FOLDER } from './scratch-folder.ts';
 
 export interface Listening {
   /** Stops taking requests, ends streams, and lets what is being answered finish. */
@@ -29,6 +31,7 @@ export async function listenSocket(guardian: ServedGuardian): Promise<Listening 
   const path = stateLayout(guardian.stateFolder).socket;
   // Who holds the state's lock owns the socket: what lies there was left by a process that died.
   await rm(path, { force: true });
+  await removeLeftovers(guardian.stateFolder);
   const app = await buildServer(guardian, { trust: 'local' });
   await app.listen({ path });
   await chmod(path, 0o600);
@@ -39,4 +42,11 @@ export async function listenSocket(guardian: ServedGuardian): Promise<Listening 
       await rm(path, { force: true });
     },
   };
+}
+
+/** An export that a crash cut short has left weights in the clear. */
+async function removeLeftovers(stateFolder: string): Promise<void> {
+  for (const name of await readdir(stateFolder)) {
+    if (SCRATCH_FOLDER.test(name)) await rm(join(stateFolder, name), { recursive: true, force: true });
+  }
 }

@@ -358,6 +358,13 @@ const ROWS: readonly Row[] = [
     says: /query\.version/,
   },
   {
+    what: 'a path that is no encoding',
+    request: () => ({ method: 'GET', url: '/v2/models/%zz' }),
+    status: 400,
+    code: 'server.request-invalid',
+    says: /path/,
+  },
+  {
     what: 'a null byte in a model name',
     request: () => ({ method: 'GET', url: '/v2/models/flow%00' }),
     status: 400,
