@@ -7,14 +7,15 @@ export class KeyTable<K extends string | number> {
   readonly #newest: Int32Array;
   readonly #slots = new Map<K, number>();
   readonly #keys: K[] = [];
+  /** Slots that were freed, a stack; those never used begin at `#fresh`, so that no page is touched before its time. */
   readonly #free: Int32Array;
-  #freeCount: number;
+  #freeCount = 0;
+  #fresh = 0;
 
   constructor(capacity: number) {
     this.#held = new Int32Array(capacity);
-    this.#newest = new Int32Array(capacity).fill(-1);
-    this.#free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
-    this.#freeCount = capacity;
+    this.#newest = new Int32Array(capacity);
+    this.#free = new Int32Array(capacity);
   }
 
   get size(): number {
@@ -37,7 +38,7 @@ export class KeyTable<K extends string | number> {
   acquire(key: K): number {
     let slot = this.#slots.get(key);
     if (slot === undefined) {
-      slot = this.#free[--this.#freeCount] as number;
+      slot = this.#freeCount > 0 ? (this.#free[--this.#freeCount] as number) : this.#fresh++;
       this.#slots.set(key, slot);
       this.#keys[slot] = key;
       this.#newest[slot] = -1;

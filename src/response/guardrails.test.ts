@@ -113,6 +113,8 @@ suite('the proof of a source', () => {
     ],
     ['an answer without SYN-ACK', false, { backward: { ...side, tcpFlags: 0x10 } }],
     ['half a connection', false, { state: 'SH' }],
+    ['one whose SYN-ACK number came back, as our meter saw', true, { handshakeSeen: true, state: 'RSTO' }],
+    ['one whose SYN-ACK number never came back', false, { handshakeSeen: false, state: 'S1' }],
     ['the middle of a connection', false, { state: 'OTH' }],
   ];
   for (const [name, expected, change] of rows) {

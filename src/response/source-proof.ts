@@ -15,6 +15,8 @@ const RESET_AFTER = new Set(['RSTO', 'RSTR']);
  */
 export function isSourceProven(flow: FlowRecord): boolean {
   if (flow.protocol !== TCP) return false;
+  // Our own meter saw whether the number in the SYN+ACK came back; other sources only tell of states.
+  if (flow.handshakeSeen !== undefined) return flow.handshakeSeen;
   const { forward, backward } = flow;
   // A source that reports no flags (NaN) is taken at its word about the state.
   if (!Number.isNaN(forward.tcpFlags) && (forward.tcpFlags & ACK) === 0) return false;
