@@ -37,11 +37,13 @@ export const accessHandlers = {
 } satisfies Partial<Handlers>;
 
 /**
- * Makes the first admin key where there is no key at all, and writes it to `admin.key` (0600). Gives back the
- * file's path where one was made. The file comes first: a key that was lost half way is simply made again.
+ * Makes the first admin key where there was none before, and writes it to `admin.key` (0600). Gives back the
+ * file's path where one was made. The file comes first: a key that was lost half way is simply made again. One
+ * that was revoked is not replaced.
  */
 export async function ensureAdminKey(guardian: ServedGuardian): Promise<string | undefined> {
-  if ((await guardian.database.accessKeys.listAccessKeys()).length > 0) return undefined;
+  const standing = await guardian.database.accessKeys.listAccessKeys();
+  if (standing.some(({ roles }) => roles.includes('admin'))) return undefined;
   const key = createAccessKey();
   const file = stateLayout(guardian.stateFolder).adminKey;
   await writeFileAtomic(file, `${key.text}\n`, 0o600);
