@@ -60,7 +60,7 @@ export function stageOrdinary(lab: Lab, scale: number): readonly Site[] {
 /** A capture of one application on a network never seen before; it may begin late, end early, or miss a side. */
 function stageAlone(lab: Lab, timeMs: Milliseconds): void {
   const { random } = lab;
-  const lens = drawLens(lab, timeMs);
+  const lens = drawLens(lab, timeMs, 1);
   const site = makeSite(lab, {
     hosts: random.chance(0.5) ? random.integer(1, 3) : random.integer(2, 15),
     ...(lens === undefined ? {} : { lens }),
@@ -80,14 +80,17 @@ function stageAlone(lab: Lab, timeMs: Milliseconds): void {
   }
 }
 
-function drawLens(lab: Lab, timeMs: Milliseconds): Lens | undefined {
+/** A capture that begins late, ends early or sees one direction; `stretch` makes its times longer. */
+function drawLens(lab: Lab, timeMs: Milliseconds, stretch: number): Lens | undefined {
   const { random } = lab;
   const kind = random.next();
   if (kind < 0.45) return undefined;
   const startUs = timeMs * 1000;
   const late = kind < 0.7 ? random.exponential(random.pick([50_000, 1_000_000, 10_000_000])) : 0;
   const long =
-    kind > 0.6 ? random.exponential(random.pick([500_000, 5_000_000, 60_000_000])) : Number.POSITIVE_INFINITY;
+    kind > 0.6
+      ? stretch * random.exponential(random.pick([500_000, 5_000_000, 60_000_000]))
+      : Number.POSITIVE_INFINITY;
   const directions = kind > 0.92 ? (random.chance(0.5) ? 1 : 2) : 3;
   return { fromUs: startUs + late, toUs: startUs + late + long, directions };
 }
@@ -107,7 +110,10 @@ export function stageAttacks(
     for (let i = 0; i < episodes; i++) {
       const size = Math.min(staging.most, Math.floor(random.pareto(staging.least, staging.shape)));
       const start = random.uniform(0, endMs * staging.latest);
-      lab.at(start, (now) => staging.run(lab, setStage(lab, sites), now, size));
+      lab.at(start, (now) => {
+        const lens = random.chance(0.5) ? drawLens(lab, now, 10) : undefined;
+        staging.run(lab, setStage(lab, sites, lens), now, size);
+      });
     }
   }
 }

@@ -1,4 +1,5 @@
 import { CRAFTED, DEVICE, LINUX, type Stack, WINDOWS } from '../address.ts';
+import type { Lens } from '../conversation.ts';
 import { hostAt, type Lab } from '../lab.ts';
 import { type Host, makeSite, type Site } from '../site.ts';
 
@@ -25,15 +26,16 @@ export interface Stage {
 
 /**
  * The attacker is a stranger, a machine of a busy site that has been taken over, or one on a network of its own
- * that the capture has never seen before. `stack` is what its packets look like where it crafts them.
+ * that the capture has never seen before, and may see through a lens.
  */
-export function setStage(lab: Lab, sites: readonly Site[]): Stage {
+export function setStage(lab: Lab, sites: readonly Site[], lens: Lens | undefined): Stage {
   const { random } = lab;
   const fresh = sites.length === 0 || random.chance(0.5);
-  const site = fresh ? makeSite(lab, { hosts: random.integer(1, 40) }) : random.pick(sites);
+  const site = fresh
+    ? makeSite(lab, { hosts: random.integer(1, 40), ...(lens === undefined ? {} : { lens }) })
+    : random.pick(sites);
   if (random.chance(0.55)) return { attacker: random.pick(site.hosts), site };
-  const attacker = lab.internetHost(false);
-  return { attacker, site };
+  return { attacker: lab.internetHost(false), site };
 }
 
 /** The same machine sending packets made by a tool. */

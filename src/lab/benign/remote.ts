@@ -51,11 +51,11 @@ export function sshLogin(
     .reply(random.integer(28, 60));
 }
 
-/** Banners, key exchange, request for authentication. */
+/** Banners, key exchange, new keys, request for the service, and the list of ways to log in. */
 export function sshHello(session: TcpSession, style: SshStyle): void {
   session.open().send(style.clientBanner, SSH_BANNER).reply(style.serverBanner, SSH_BANNER);
   session.send(style.clientOffer).reply(style.serverOffer).send(style.clientKey).reply(style.serverKey);
-  session.send(68).reply(52);
+  session.send(16).send(44).reply(44).send(68).reply(style.refusal);
 }
 
 /** One password, refused. */
