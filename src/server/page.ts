@@ -93,8 +93,9 @@ async function follow(key) {
   state.textContent = models.length === 0 ? 'no model is loaded'
     : models.map((model) => model.name + ' ' + model.version).join(', ') + ' watches';
   let text = '';
-  for await (const part of stream.body.pipeThrough(new TextDecoderStream())) {
-    text += part;
+  const reader = stream.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    text += part.value;
     const events = text.split('\\n\\n');
     text = events.pop();
     for (const event of events) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, mock, suite, test } from 'node:test';
+import { Script } from 'node:vm';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { FastifyInstance, InjectOptions } from 'fastify';
 import {
@@ -372,6 +373,8 @@ suite('the routes', () => {
     assert.match(policy, /default-src 'none'/);
     assert.ok(page.body.includes(`<script nonce="${nonce}">`));
     assert.doesNotMatch(page.body, /\{nonce\}|innerHTML|https?:\/\//);
+    const [, script = ''] = /<script nonce="[^"]+">([^]*)<\/script>/.exec(page.body) ?? [];
+    assert.ok(new Script(script));
     const other = await app.inject('/');
     assert.notEqual(other.headers['content-security-policy'], policy);
   });
