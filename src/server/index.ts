@@ -1,6 +1,7 @@
 export { ensureAdminKey } from './access.ts';
-export { buildServer, type ServerOptions } from './build-server.ts';
+export { buildServer } from './build-server.ts';
 export { SERVER_ERRORS, ServerError, type ServerErrorCode } from './errors.ts';
+export type { ServerOptions } from './gate.ts';
 export type { ServedGuardian } from './handler.ts';
 export { SERVER_LIMITS } from './limits.ts';
 export { type Listening, listenHttp, listenSocket } from './listen.ts';

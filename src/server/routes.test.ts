@@ -373,7 +373,7 @@ suite('the routes', () => {
     assert.match(policy, /default-src 'none'/);
     assert.ok(page.body.includes(`<script nonce="${nonce}">`));
     assert.doesNotMatch(page.body, /\{nonce\}|innerHTML|https?:\/\//);
-    const [, script = ''] = /<script nonce="[^"]+">([^]*)<\/script>/.exec(page.body) ?? [];
+    const [, script = ''] = /<script nonce="[^"]+">([\s\S]*)<\/script>/.exec(page.body) ?? [];
     assert.ok(new Script(script));
     const other = await app.inject('/');
     assert.notEqual(other.headers['content-security-policy'], policy);
