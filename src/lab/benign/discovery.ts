@@ -29,6 +29,12 @@ export function announce(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
   const times = Math.min(40, Math.floor(random.pareto(1, 0.9)));
   const pace = random.pick([100, 250, 1000, 1000, 5000, 30_000]);
   const query = dnsMessage({ id: 0, name: '_services._dns-sd._udp.local', type: PTR, answer: -1 });
+  const vendorPort = random.chance(0.5)
+    ? random.pick([17500, 6666, 9999, 8612, 10001, 5678, 32412, 21027])
+    : random.integer(1024, 65535);
+  const vendorBytes = random.integer(4, 400);
+  const everyone = random.chance(0.5) ? EVERYONE : site.broadcast;
+  const ownPort = random.chance(0.5);
   let now = timeMs;
   for (let i = 0; i < times; i++) {
     const pause = pace * random.uniform(0.8, 1.2);
@@ -56,15 +62,13 @@ export function announce(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
         now,
         random.integer(170, 240),
       );
-    else {
-      const port = random.pick([17500, 6666, 9999, 8612, 10001, 5678, 32412, 21027]);
+    else
       udp(lab, {
         client: host,
-        server: random.chance(0.5) ? EVERYONE : site.broadcast,
-        port,
-        clientPort: port,
-      }).send(now, random.integer(16, 400));
-    }
+        server: everyone,
+        port: vendorPort,
+        ...(ownPort ? { clientPort: vendorPort } : {}),
+      }).send(now, vendorBytes);
     // A search is answered by a few devices, straight to whoever asked.
     if (kind === 2 && random.chance(0.4))
       udp(lab, {

@@ -13,6 +13,11 @@ const SERVICES = [
   20000, 25565, 27017, 44818, 47808, 50051,
 ];
 
+/** Where people log in: no unknown application opens dozens of connections there. */
+const LOGINS: ReadonlySet<number> = new Set([
+  21, 22, 23, 25, 110, 139, 143, 445, 465, 587, 993, 995, 3389, 5900,
+]);
+
 /**
  * An application nobody has told us about: its ports, sizes, tempo, direction and number of connections are drawn
  * anew each time, so that no habit of the better-known ones is taken for the law.
@@ -25,7 +30,8 @@ export function unknownApplication(lab: Lab, site: Site, host: Host, timeMs: Mil
   const ports = Array.from({ length: random.chance(0.7) ? 1 : random.integer(2, 4) }, () =>
     random.chance(0.65) ? random.pick(SERVICES) : random.integer(1024, 65535),
   );
-  const flows = Math.min(40, Math.floor(random.pareto(1, 0.9)));
+  const most = ports.some((port) => LOGINS.has(port)) ? 6 : 40;
+  const flows = Math.min(most, Math.floor(random.pareto(1, 0.9)));
   const character: Character = {
     up: random.logNormal(random.chance(0.3) ? 2.3 : 5, 1.4),
     down: random.logNormal(random.chance(0.3) ? 2.6 : 5.8, 1.8),
@@ -154,6 +160,7 @@ export function shortQuestions(lab: Lab, site: Site, host: Host, timeMs: Millise
   const samePort = random.chance(0.4) ? random.integer(1024, 65535) : undefined;
   const silent = random.chance(0.5) ? 0.02 : random.uniform(0.1, 1);
   const pace = random.logNormal(7, 2);
+  const rounds = random.chance(0.7) ? 1 : random.integer(2, 4);
   const rttMs = rttTo(lab, site, local);
   let left = Math.min(80, Math.floor(random.pareto(1, 0.8)));
   lab.every(timeMs, lab.endMs, (now) => {
@@ -166,8 +173,11 @@ export function shortQuestions(lab: Lab, site: Site, host: Host, timeMs: Millise
     });
     const size = (bytes: number): number => (fixed ? bytes : Math.floor(bytes * random.uniform(0.4, 1.1)));
     flow.send(now, size(up));
-    if (!random.chance(silent)) flow.reply(now + rttMs * random.uniform(0.8, 1.4), size(down));
-    else if (random.chance(0.3)) flow.send(now + random.uniform(500, 3000), size(up));
+    if (!random.chance(silent)) {
+      flow.reply(now + rttMs * random.uniform(0.8, 1.4), size(down));
+      for (let k = 1, at = now + rttMs * 2; k < rounds; k++, at += rttMs * 2)
+        flow.send(at, size(up)).reply(at + rttMs, size(down));
+    } else if (random.chance(0.3)) flow.send(now + random.uniform(500, 3000), size(up));
     return --left > 0
       ? random.chance(0.5)
         ? pace * random.uniform(0.97, 1.03)

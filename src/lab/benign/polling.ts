@@ -40,7 +40,13 @@ export type Check = (at: Milliseconds, server: Host) => void;
 export function makeCheck(lab: Lab, site: Site, host: Host, local: boolean): Check {
   const { random } = lab;
   const kind = random.integer(0, 4);
-  const port = random.pick([80, 443, 8080, 9100, 9090, 22, 3306, 5432, 6379, 25, 53, 10050, 8443, 3000]);
+  // Whoever asks something asks a service that answers; that a door opens can be tried anywhere.
+  const port = random.pick(
+    kind === 2
+      ? [80, 443, 8080, 22, 22, 3306, 5432, 6379, 25, 53, 10050, 21, 23, 143, 3389, 445, 389]
+      : [80, 443, 8080, 9100, 9090, 10050, 8443, 3000, 9200, 5000],
+  );
+  const banner = random.chance(0.4) ? random.integer(20, 90) : 0;
   const question = random.integer(60, 700);
   const answer = Math.floor(random.logNormal(6.5, 1.5)) + 20;
   const tls = random.chance(0.4);
@@ -65,6 +71,7 @@ export function makeCheck(lab: Lab, site: Site, host: Host, local: boolean): Che
     else if (fate < 0.015) session.refuse();
     else if (kind === 2) {
       session.open();
+      if (banner > 0) session.reply(banner);
       if (random.chance(0.3)) session.reset();
       else session.finish();
     } else {
@@ -88,15 +95,20 @@ export function monitoring(lab: Lab, site: Site, host: Host, timeMs: Millisecond
     local ? otherHost(lab, site, host) : site.internetHost(),
   );
   const checks = Array.from({ length: random.integer(1, 3) }, () => makeCheck(lab, site, host, local));
-  const pace = random.pick([1000, 2000, 5000, 10_000, 10_000, 15_000, 30_000, 60_000]);
+  const pace = random.pick([500, 1000, 1000, 2000, 3000, 5000, 10_000, 10_000, 15_000, 30_000, 60_000]);
   const jitter = random.chance(0.7) ? random.uniform(0, 0.02) : random.uniform(0.05, 0.3);
   const spread = random.chance(0.5);
+  let left = Math.min(
+    200,
+    Math.floor(random.pareto(8, 0.8)),
+    Math.ceil(300 / (targets.length * checks.length)),
+  );
   lab.every(timeMs, lab.endMs, (now) => {
     targets.forEach((server, i) => {
       for (const check of checks)
         check(now + (spread ? (i * pace) / (count + 1) : i * random.uniform(0, 3)), server);
     });
-    return pace * random.uniform(1 - jitter, 1 + jitter);
+    return --left > 0 ? pace * random.uniform(1 - jitter, 1 + jitter) : undefined;
   });
 }
 
