@@ -87,7 +87,12 @@ test('a file of the lab is the same twice, and its labels file joins as the run 
     const { flows, labels } = meter(SMALL);
     assert.equal(fromFile.size, summary.conversations);
     assert.equal(labels.size, summary.conversations);
-    for (const flow of flows) assert.equal(fromFile.find(flow), labels.find(flow));
+    for (const flow of flows) {
+      assert.equal(fromFile.find(flow), labels.find(flow));
+      assert.equal(fromFile.weightOf(flow), labels.weightOf(flow));
+    }
+    const faint = flows.filter((flow) => labels.weightOf(flow) < 1);
+    assert.ok(faint.length > 0 && faint.every((flow) => labels.labelOf(flow) !== 'benign'));
   });
 });
 

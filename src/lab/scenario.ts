@@ -29,7 +29,7 @@ const STAGINGS: Readonly<Record<AttackKind, Staging>> = {
   'slow-scan': { run: slowScan, least: 20, shape: 1.1, most: 150, latest: 0.6, perMinute: 7 },
   'syn-flood': { run: synFlood, least: 120, shape: 1.1, most: 3000, latest: 0.9, perMinute: 2 },
   'slow-http': { run: slowHttp, least: 20, shape: 1.2, most: 200, latest: 0.7, perMinute: 3 },
-  'password-guessing': { run: guessPasswords, least: 16, shape: 1.1, most: 400, latest: 0.8, perMinute: 7 },
+  'password-guessing': { run: guessPasswords, least: 16, shape: 1.1, most: 400, latest: 0.8, perMinute: 9 },
   'dns-tunnel': { run: dnsTunnel, least: 50, shape: 1, most: 1500, latest: 0.8, perMinute: 5 },
   beaconing: { run: beaconing, least: 15, shape: 0.8, most: 200, latest: 0.4, perMinute: 8 },
   exfiltration: { run: exfiltration, least: 4, shape: 1, most: 40, latest: 0.8, perMinute: 8 },
@@ -111,7 +111,8 @@ export function stageAttacks(
       const size = Math.min(staging.most, Math.floor(random.pareto(staging.least, staging.shape)));
       const start = random.uniform(0, endMs * staging.latest);
       lab.at(start, (now) => {
-        const lens = random.chance(0.5) ? drawLens(lab, now, 10) : undefined;
+        // A recipe of attacks alone shows them whole.
+        const lens = sites.length > 0 && random.chance(0.5) ? drawLens(lab, now, 10) : undefined;
         staging.run(lab, setStage(lab, sites, lens), now, size);
       });
     }
