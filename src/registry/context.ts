@@ -21,4 +21,6 @@ export interface RegistryContext extends RegistryParts {
 /** Who does something; stands in the audit log. */
 export interface Actor {
   readonly principal: string;
+  /** How the principal showed who it is; absent where nobody asked. Only `oidc` and `certificate` are personal. */
+  readonly method?: 'oidc' | 'certificate' | 'api-key' | 'local';
 }

@@ -46,6 +46,13 @@ export class AccessKeyQueries {
     return row === undefined ? undefined : toAccessKey(row);
   }
 
+  /** Every row of a principal, revoked and expired ones too; oldest first. */
+  async findAccessKeysOf(principal: string): Promise<readonly AccessKeyRow[]> {
+    return this.#db
+      .all('SELECT * FROM access_keys WHERE principal = ? ORDER BY created, id', principal)
+      .map(toAccessKey);
+  }
+
   /** Oldest first. */
   async listAccessKeys(): Promise<readonly AccessKeyRow[]> {
     return this.#db.all('SELECT * FROM access_keys ORDER BY created, id').map(toAccessKey);

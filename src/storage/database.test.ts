@@ -271,6 +271,12 @@ describe('access keys and settings', () => {
     await db.accessKeys.addAccessKey({ ...row, id: 'k2', createdAt: 2, revokedAt: 3 });
     assert.deepEqual(await db.accessKeys.findAccessKey('k1'), row);
     assert.equal(await db.accessKeys.findAccessKey('k9'), undefined);
+    const rows = await db.accessKeys.findAccessKeysOf('ada');
+    assert.deepEqual(
+      rows.map(({ id }) => id),
+      ['k1', 'k2'],
+    );
+    assert.deepEqual(await db.accessKeys.findAccessKeysOf('bob'), []);
     await db.accessKeys.revokeAccessKey('k1', 5);
     await db.accessKeys.revokeAccessKey('k1', 7);
     assert.deepEqual(
