@@ -18,8 +18,9 @@ import {
 } from './benign/polling.ts';
 import { forgottenPassword, remoteDesktop, sshAutomation, sshShell } from './benign/remote.ts';
 import { browsePage, flashCrowd, heldConnection, slowUpload } from './benign/web.ts';
+import type { Host } from './host.ts';
 import type { Lab } from './lab.ts';
-import type { Host, Site } from './site.ts';
+import type { Site } from './site.ts';
 
 /** Something a host does: plans what follows from `timeMs` on. */
 export type Activity = (lab: Lab, site: Site, host: Host, timeMs: Milliseconds) => void;

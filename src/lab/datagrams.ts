@@ -1,8 +1,8 @@
 import type { Milliseconds } from '../base/index.ts';
 import { type Conversation, ICMP, ICMPV6, UDP } from './conversation.ts';
+import type { Host } from './host.ts';
 import type { Lab } from './lab.ts';
 import { dnsMessage } from './payload.ts';
-import type { Host } from './site.ts';
 
 /** Plans datagrams of one conversation. */
 export class Datagrams {

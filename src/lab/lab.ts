@@ -1,7 +1,7 @@
 import { type Milliseconds, SeededRandom } from '../base/index.ts';
-import { type Address, ipv4, ipv4Number, ipv6, LINUX, type Stack, WINDOWS } from './address.ts';
+import { type Address, ipv4Number, LINUX, WINDOWS } from './address.ts';
 import { type Conversation, TCP, WHOLE } from './conversation.ts';
-import type { Host } from './site.ts';
+import { type Host, hostAt, takePort } from './host.ts';
 import { Timeline } from './timeline.ts';
 
 /** Networks set aside for benchmarks and documentation (RFC 2544, 5737, 3849) stand for the Internet. */
@@ -102,23 +102,4 @@ export class Lab {
       seen: false,
     };
   }
-}
-
-export function hostAt(v4: number, v6: readonly number[] | undefined, stack: Stack): Host {
-  return {
-    v4: ipv4(v4 >>> 0, stack),
-    v6: v6 === undefined ? undefined : ipv6(v6, stack),
-    v6Share: 0,
-    onlyV6: false,
-    nextPort: 49152,
-    portStep: 1,
-    lens: undefined,
-  };
-}
-
-/** The host's next ephemeral port. */
-export function takePort(host: Host): number {
-  host.nextPort += host.portStep;
-  if (host.nextPort > 65535) host.nextPort = 32768 + (host.nextPort % 997);
-  return host.nextPort;
 }

@@ -1,20 +1,8 @@
 import type { Milliseconds } from '../base/index.ts';
-import { type Address, DEVICE, ipv4Number, LINUX, WINDOWS } from './address.ts';
+import { DEVICE, ipv4Number, LINUX, WINDOWS } from './address.ts';
 import type { Lens } from './conversation.ts';
-import { hostAt, type Lab } from './lab.ts';
-
-/** A machine with one IPv4 and perhaps one IPv6 address. */
-export interface Host {
-  readonly v4: Address;
-  readonly v6: Address | undefined;
-  /** How often it prefers IPv6 where both ends have it. */
-  v6Share: number;
-  onlyV6: boolean;
-  nextPort: number;
-  portStep: number;
-  /** What the capture sees of its traffic; everything when absent. */
-  lens: Lens | undefined;
-}
+import { type Host, hostAt } from './host.ts';
+import type { Lab } from './lab.ts';
 
 /** A network of its own: no other site shares its addresses, so every site starts cold. */
 export interface Site {

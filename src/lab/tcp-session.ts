@@ -1,7 +1,7 @@
 import type { Milliseconds } from '../base/index.ts';
 import { type Conversation, TCP } from './conversation.ts';
+import type { Host } from './host.ts';
 import type { Lab } from './lab.ts';
-import type { Host } from './site.ts';
 
 export const FIN = 1;
 export const SYN = 2;

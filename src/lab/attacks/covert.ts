@@ -1,10 +1,11 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { sshLogin } from '../benign/remote.ts';
 import { askDns, Icmp, udp } from '../datagrams.ts';
-import { type Lab, takePort } from '../lab.ts';
+import { type Host, takePort } from '../host.ts';
+import type { Lab } from '../lab.ts';
 import { encodedName } from '../names.ts';
 import { HTTP_GET, HTTP_OK, HTTP_POST, TLS_ANSWER, TLS_DATA, TLS_HELLO, TXT } from '../payload.ts';
-import { type Host, rttTo } from '../site.ts';
+import { rttTo } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 import type { Stage } from './stage.ts';
 

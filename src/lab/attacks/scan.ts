@@ -1,8 +1,9 @@
 import type { Milliseconds, SeededRandom } from '../../base/index.ts';
 import { Icmp, udp } from '../datagrams.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { dnsMessage, SNMP_GET } from '../payload.ts';
-import { type Host, rttTo } from '../site.ts';
+import { rttTo } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 import { crafted, type Stage, victim } from './stage.ts';
 

@@ -1,7 +1,8 @@
 import { CRAFTED, DEVICE, LINUX, type Stack, WINDOWS } from '../address.ts';
 import type { Lens } from '../conversation.ts';
-import { hostAt, type Lab } from '../lab.ts';
-import { type Host, makeSite, type Site } from '../site.ts';
+import { type Host, hostAt } from '../host.ts';
+import type { Lab } from '../lab.ts';
+import { makeSite, type Site } from '../site.ts';
 
 /** The kinds of attack the lab can stage: the product's one vocabulary. */
 export const ATTACK_KINDS = [

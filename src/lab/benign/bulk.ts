@@ -1,7 +1,8 @@
 import type { Milliseconds } from '../../base/index.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { FTP_BANNER, FTP_USER, HTTP_GET, HTTP_OK, TLS_ANSWER, TLS_DATA, TLS_HELLO } from '../payload.ts';
-import { type Host, otherHost, rttTo, type Site } from '../site.ts';
+import { otherHost, rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 import { sshLogin } from './remote.ts';
 

@@ -1,9 +1,10 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { DEVICE, ipv4, ipv4Number, ipv6, LINUX } from '../address.ts';
 import { Icmp, rawIp, udp } from '../datagrams.ts';
-import { hostAt, type Lab } from '../lab.ts';
+import { type Host, hostAt } from '../host.ts';
+import type { Lab } from '../lab.ts';
 import { DHCP_REQUEST, dnsMessage, PTR, SNMP_GET, SSDP_SEARCH } from '../payload.ts';
-import { type Host, otherHost, rttTo, type Site } from '../site.ts';
+import { otherHost, rttTo, type Site } from '../site.ts';
 
 /** A multicast group, or all of a network; both versions where there are two. */
 function group(v4: string, v6?: readonly number[]): Host {

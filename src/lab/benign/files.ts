@@ -1,8 +1,9 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { udp } from '../datagrams.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { SMB_HELLO } from '../payload.ts';
-import { type Host, otherHost, rttTo, type Site } from '../site.ts';
+import { otherHost, rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
 /** Windows file sharing: negotiation, small requests, files both ways, long idle; 139 tried beside 445. */

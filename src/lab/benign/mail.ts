@@ -1,7 +1,8 @@
 import type { Milliseconds } from '../../base/index.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { IMAP_BANNER, SMTP_BANNER, SMTP_HELLO, TLS_ANSWER, TLS_DATA, TLS_HELLO } from '../payload.ts';
-import { type Host, rttTo, type Site } from '../site.ts';
+import { rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 import { lookUp } from './web.ts';
 

@@ -1,8 +1,9 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { udp } from '../datagrams.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { RTP_PACKET, SIP_REGISTER, STUN_REQUEST } from '../payload.ts';
-import { type Host, otherHost, rttTo, type Site } from '../site.ts';
+import { otherHost, rttTo, type Site } from '../site.ts';
 
 /** SIP signalling, then RTP both ways at a packet every 20 ms or so, and RTCP; sometimes one way only. */
 export function call(lab: Lab, site: Site, host: Host, timeMs: Milliseconds): void {

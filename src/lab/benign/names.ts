@@ -1,9 +1,10 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { askDns, udp } from '../datagrams.ts';
-import { type Lab, takePort } from '../lab.ts';
+import { type Host, takePort } from '../host.ts';
+import type { Lab } from '../lab.ts';
 import { encodedName, hostName } from '../names.ts';
 import { A, AAAA, dnsMessage, PTR, TLS_ANSWER, TLS_DATA, TLS_HELLO, TXT } from '../payload.ts';
-import { type Host, rttTo, type Site } from '../site.ts';
+import { rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 import { lookUp } from './web.ts';
 

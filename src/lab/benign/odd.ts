@@ -1,7 +1,8 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { Icmp, udp } from '../datagrams.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
-import { type Host, otherHost, rttTo, type Site } from '../site.ts';
+import { otherHost, rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
 const SERVICES = [

@@ -1,8 +1,9 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { Icmp, udp } from '../datagrams.ts';
-import { type Lab, takePort } from '../lab.ts';
+import { type Host, takePort } from '../host.ts';
+import type { Lab } from '../lab.ts';
 import { BITTORRENT } from '../payload.ts';
-import { type Host, rttTo, type Site } from '../site.ts';
+import { rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
 /** A program of many peers: file sharing, calls, coins, games. Many addresses, most gone, each on its own port. */

@@ -1,6 +1,7 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { Icmp, udp } from '../datagrams.ts';
-import { type Lab, takePort } from '../lab.ts';
+import { type Host, takePort } from '../host.ts';
+import type { Lab } from '../lab.ts';
 import {
   HTTP_GET,
   HTTP_OK,
@@ -11,7 +12,7 @@ import {
   TLS_DATA,
   TLS_HELLO,
 } from '../payload.ts';
-import { anyHost, type Host, otherHost, rttTo, type Site } from '../site.ts';
+import { anyHost, otherHost, rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
 /** Asks a time server now and then; some ask several servers at once, some get no answer. */

@@ -1,7 +1,8 @@
 import type { Milliseconds } from '../../base/index.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { RDP_CONNECT, SSH_BANNER, TELNET_OPTIONS } from '../payload.ts';
-import { type Host, otherHost, rttTo, type Site } from '../site.ts';
+import { otherHost, rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
 /** Sizes of an SSH login: they follow from the two programs and stay the same from connection to connection. */

@@ -1,5 +1,6 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { askDns, udp } from '../datagrams.ts';
+import type { Host } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import { hostName } from '../names.ts';
 import {
@@ -13,7 +14,7 @@ import {
   TLS_DATA,
   TLS_HELLO,
 } from '../payload.ts';
-import { type Host, rttTo, type Site } from '../site.ts';
+import { rttTo, type Site } from '../site.ts';
 import { TcpSession } from '../tcp-session.ts';
 
 /** Looks a name up over IPv4 and perhaps IPv6; returns when the answer is there. */
