@@ -49,7 +49,12 @@ export async function labTable(
   options: MeterLabOptions,
 ): Promise<LabelledTable> {
   const { flows, labels } = await meterLab(slice, options);
-  return labelFlows({ batches: batchesOf(flows), schema, labelOf: (flow) => labels.labelOf(flow) });
+  return labelFlows({
+    batches: batchesOf(flows),
+    schema,
+    labelOf: (flow) => labels.labelOf(flow),
+    weightOf: (flow) => labels.weightOf(flow),
+  });
 }
 
 function* batchesOf(flows: readonly FlowRecord[]): Generator<readonly FlowRecord[]> {

@@ -34,6 +34,7 @@ export async function readLabelledData(
       batches: source.batches(context.signal),
       schema,
       labelOf: (flow) => labelled.labelOf(flow),
+      weightOf: (flow) => labelled.weightOf(flow),
       digest: await digestOf([data, labels]),
       onBatch: (flows) => progress.update(undefined, `${count(flows)} flows`),
     });

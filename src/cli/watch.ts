@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Detection, formatLine, ocsfOf } from '../alerts/index.ts';
 import type { Guardian, IngestResult } from '../guardian.ts';
 import { createPolicy } from '../response/index.ts';
-import { type FlowRecord, openFlowSource } from '../traffic/index.ts';
+import { type FlowRecord, type FlowSource, openFlowSource } from '../traffic/index.ts';
 import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
@@ -54,13 +54,15 @@ const FLOWS_PER_REQUEST = 1_000;
 async function runWatch(context: Context, options: WatchOptions, path = ''): Promise<undefined> {
   // Refused before anything is opened: enforcing needs an actuator, and there is none.
   createPolicy({ ...context.config.response, mode: options.respond });
-  const source = await openFlowSource(path, context.config.meter);
   const session = await openSession(context);
   const started = performance.now();
   const progress = context.output.progress('watching');
   const totals = newTotals();
+  let source: FlowSource;
   try {
+    // The model first: a pipe may keep us waiting for its first byte.
     const sink = await openSink(context, session);
+    source = await openFlowSource(path, context.config.meter);
     for await (const flows of source.batches(context.signal)) {
       const result = await sink.ingest(flows);
       addTo(totals, result);

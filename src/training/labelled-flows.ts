@@ -16,6 +16,8 @@ export interface LabelledFlowsInput {
   readonly schema: LoadedSchema;
   /** `benign` or the kind of attack. */
   readonly labelOf: (flow: FlowRecord) => string;
+  /** Weight of a flow in training; 1 where absent. */
+  readonly weightOf?: (flow: FlowRecord) => number;
   /** Of the data the flows came from. */
   readonly digest?: Digest;
   readonly onBatch?: (flows: number) => void;
@@ -26,12 +28,13 @@ export interface LabelledFlowsInput {
  * out. Throws training.table-invalid when there are too many.
  */
 export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTable> {
-  const { schema, labelOf, digest } = input;
+  const { schema, labelOf, weightOf, digest } = input;
   const extractor = new FlowExtractor(schema);
   const columns = schema.schema.columns.length;
   const typeNames = [BENIGN];
   const types: number[] = [];
   const times: number[] = [];
+  const weights: number[] = [];
   const parts: Float32Array[] = [];
   for await (const flows of input.batches) {
     const batch = extractor.extract(flows);
@@ -43,6 +46,7 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
       if (type === -1) type = typeNames.push(label) - 1;
       types.push(type);
       times.push(flow.endMs);
+      if (weightOf !== undefined) weights.push(weightOf(flow));
       parts.push(batch.values.subarray(row * columns, (row + 1) * columns));
     }
     if (types.length * columns > MAX_VALUES) {
@@ -63,6 +67,7 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
     typeIndex: Uint16Array.from(types),
     typeNames,
     times: Float64Array.from(times),
+    ...(weightOf === undefined ? {} : { weights: Float32Array.from(weights) }),
     ...(digest === undefined ? {} : { digest }),
   };
 }
