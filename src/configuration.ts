@@ -44,10 +44,119 @@ const meterConfigSchema = z.strictObject({
     .describe('open flows; the one silent longest is ended for a new one'),
 });
 
+/** What a caller may do. Roles do not contain each other, except that each may read what a viewer may. */
+export const ROLES = ['viewer', 'submitter', 'approver', 'operator', 'auditor', 'admin'] as const;
+
+/** Signatures that OIDC tokens may bear: never `none`, and never HS*, whose secret would be the public key. */
+const TOKEN_ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+] as const;
+
+const file = (about: string) => z.string().min(1).max(4_096).nullable().default(null).describe(about);
+
+const tlsConfigSchema = z
+  .strictObject({
+    certFile: file('PEM: the certificate, then its intermediates'),
+    keyFile: file('PEM: the private key, readable by its owner alone'),
+    clientCaFile: file('PEM: who may issue certificates of machines; none are asked for without it'),
+    minVersion: z
+      .enum(['TLSv1.3', 'TLSv1.2'])
+      .default('TLSv1.3')
+      .describe('1.2 only for clients that cannot do better, and then with forward secrecy and AEAD alone'),
+  })
+  .refine(({ certFile, keyFile }) => (certFile === null) === (keyFile === null), {
+    message: 'expected certFile and keyFile together',
+  })
+  .refine(({ certFile, clientCaFile }) => clientCaFile === null || certFile !== null, {
+    message: 'expected certFile and keyFile beside clientCaFile',
+  });
+
+const oidcConfigSchema = z
+  .strictObject({
+    issuer: z
+      .string()
+      .min(1)
+      .max(2_048)
+      .nullable()
+      .default(null)
+      .describe('exact value of `iss`; null is off'),
+    audience: z.string().min(1).max(256).nullable().default(null).describe('must stand in `aud`'),
+    jwksFile: file("the issuer's keys, kept here; read again at SIGHUP and for an unknown key id"),
+    jwksUri: z
+      .string()
+      .max(2_048)
+      .refine(isSafeAddress, 'expected https, or http on loopback, without credentials')
+      .nullable()
+      .default(null),
+    algorithms: z.array(z.enum(TOKEN_ALGORITHMS)).min(1).default(['RS256', 'PS256', 'ES256', 'EdDSA']),
+    rolesClaim: z
+      .string()
+      .regex(/^[\w:/-]{1,128}(\.[\w:/-]{1,128}){0,7}$/)
+      .default('groups')
+      .describe('claim that holds text or a list of texts; dots lead into objects'),
+    roleMap: z
+      .array(z.strictObject({ value: z.string().min(1).max(256), roles: z.array(z.enum(ROLES)).min(1) }))
+      .max(256)
+      .default([])
+      .describe('which roles a value of that claim gives; a value that is not here gives none'),
+    clockToleranceMs: z.number().int().min(0).max(300_000).default(30_000),
+    maxLifetimeMs: z
+      .number()
+      .int()
+      .min(60_000)
+      .max(7 * 86_400_000)
+      .default(86_400_000)
+      .describe('a token that runs out later than this from now is refused: it cannot be revoked here'),
+    keysCacheMs: z.number().int().min(1_000).max(86_400_000).default(600_000),
+  })
+  .refine(({ issuer, audience }) => (issuer === null) === (audience === null), {
+    message: 'expected issuer and audience together',
+  })
+  .refine(({ issuer, jwksFile, jwksUri }) => issuer === null || (jwksFile === null) !== (jwksUri === null), {
+    message: 'expected one of jwksFile and jwksUri',
+  });
+
+const tokens = (fallback: number) => z.number().positive().max(1e6).default(fallback);
+
 const serverConfigSchema = z.strictObject({
-  host: z.string().default('127.0.0.1').describe('loopback only until TLS can be configured'),
+  host: z.string().default('127.0.0.1').describe('another than loopback needs tls and allowedHosts'),
   port: z.number().int().min(0).max(65_535).default(8411),
+  allowedHosts: z
+    .array(z.string().regex(/^([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/))
+    .max(64)
+    .default([])
+    .describe('names by which the server may be called besides loopback; without a port its own is meant'),
+  tls: tlsConfigSchema.prefault({}),
+  oidc: oidcConfigSchema.prefault({}),
+  rateLimit: z
+    .strictObject({
+      principalPerSecond: tokens(200),
+      principalBurst: tokens(400),
+      addressPerSecond: tokens(400),
+      addressBurst: tokens(800),
+    })
+    .prefault({})
+    .describe('requests by token buckets: so many at once, so many a second after that; never on the socket'),
 });
+
+/** Keys that decide who comes in are fetched so that nobody on the way can change them. */
+function isSafeAddress(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  if (username !== '' || password !== '') return false;
+  if (protocol === 'https:') return true;
+  return protocol === 'http:' && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+}
 
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */
 export const configurationSchema = z.strictObject({
@@ -66,6 +175,7 @@ export const configurationSchema = z.strictObject({
 });
 
 export type Configuration = z.output<typeof configurationSchema>;
+export type ServerConfig = Configuration['server'];
 
 /** Resolves the configuration in force. Throws `base.config-invalid`. */
 export function readConfiguration(

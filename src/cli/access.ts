@@ -1,15 +1,26 @@
 import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
 
-interface AccessKey {
+interface Grant {
   readonly id: string;
-  readonly label: string;
   readonly roles: readonly string[];
   readonly expiresAt: string | null;
   readonly revoked: boolean;
+}
+
+interface AccessList {
+  readonly keys: readonly (Grant & { readonly label: string })[];
+  readonly certificates: readonly (Grant & { readonly certificate: string })[];
+}
+
+interface AddOptions {
+  readonly role: readonly string[];
+  readonly days: number;
+  readonly certificate?: string;
 }
 
 export function registerAccess({ program, action }: Registrar): void {
@@ -18,57 +29,71 @@ export function registerAccess({ program, action }: Registrar): void {
     .description('People and machines that may call the server, and their roles.');
   access
     .command('list')
-    .description('Lists the API keys; their secrets are not kept anywhere.')
+    .description('Lists API keys and certificates; secrets of keys are not kept anywhere.')
     .action(action(list));
   access
     .command('add')
-    .description('Makes an API key and prints it once.')
-    .argument('<label>', 'whose it is')
+    .description('Makes an API key and prints it once, or gives roles to a client certificate.')
+    .argument('[label]', 'whose key it is')
     .requiredOption('--role <role...>', 'viewer, submitter, approver, operator, auditor or admin')
+    .option(
+      '--certificate <name>',
+      'instead of a key: the common name or SHA-256 fingerprint of a certificate',
+    )
     .option('--days <n>', 'days until it expires', parseWhole(1, 3650), 90)
-    .addHelpText('after', '\nExample:\n  guardian access add grafana --role viewer --days 365')
-    .action(action<{ role: string[]; days: number }>(add));
+    .addHelpText(
+      'after',
+      `
+Examples:
+  guardian access add grafana --role viewer --days 365
+  guardian access add --certificate sensor-7.example.org --role submitter`,
+    )
+    .action(action<AddOptions>(add));
   access
     .command('revoke')
-    .description('Ends an API key at once.')
+    .description('Ends an API key, or the roles of a certificate, at once.')
     .argument('<id>', 'the id that `guardian access list` shows')
     .action(action(revoke));
 }
 
 async function list(context: Context): Promise<undefined> {
-  const { keys } = await withSession(
-    context,
-    async ({ api }) => (await api.call('GET', '/v1/access')) as { keys: readonly AccessKey[] },
-  );
+  const { keys, certificates } = (await withSession(context, ({ api }) =>
+    api.call('GET', '/v1/access'),
+  )) as AccessList;
+  const row = (kind: string, name: string, { id, roles, expiresAt, revoked }: Grant) => {
+    const isOver = expiresAt !== null && Date.parse(expiresAt) <= context.clock.now();
+    const state = revoked ? 'revoked' : isOver ? 'expired' : 'good';
+    return [id, kind, printable(name), roles.join(' '), expiresAt ?? 'never', state];
+  };
   context.output.line(
     table(
-      ['id', 'label', 'roles', 'expires', 'state'],
-      keys.map((key) => [
-        key.id,
-        printable(key.label),
-        key.roles.join(' '),
-        key.expiresAt ?? 'never',
-        key.revoked ? 'revoked' : 'good',
-      ]),
+      ['id', 'kind', 'name', 'roles', 'expires', 'state'],
+      [
+        ...keys.map((key) => row('key', key.label, key)),
+        ...certificates.map((each) => row('certificate', each.certificate, each)),
+      ],
     ),
   );
-  context.output.object({ type: 'access.result', keys });
+  context.output.object({ type: 'access.result', keys, certificates });
   return undefined;
 }
 
-async function add(
-  context: Context,
-  options: { role: string[]; days: number },
-  label?: string,
-): Promise<undefined> {
-  const made = await withSession(
-    context,
-    async ({ api }) =>
-      (await api.call('POST', '/v1/access', { label, roles: options.role, days: options.days })) as {
-        id: string;
-        key: string;
-      },
-  );
+async function add(context: Context, options: AddOptions, label?: string): Promise<undefined> {
+  const { role: roles, days, certificate } = options;
+  if ((label === undefined) === (certificate === undefined)) {
+    throw new CliError('cli.usage', 'expected a label for a key, or --certificate, and not both');
+  }
+  if (certificate !== undefined) {
+    const given = (await withSession(context, ({ api }) =>
+      api.call('POST', '/v1/access/certificates', { certificate, roles, days }),
+    )) as { id: string; certificate: string };
+    context.output.line(`${given.id}  ${printable(given.certificate)}: ${roles.join(' ')}`);
+    context.output.object({ type: 'access.add.result', ...given });
+    return undefined;
+  }
+  const made = (await withSession(context, ({ api }) =>
+    api.call('POST', '/v1/access', { label, roles, days }),
+  )) as { id: string; key: string };
   context.output.line(`${made.key}`);
   context.output.note('This key is shown once. Only its digest is kept.');
   context.output.object({ type: 'access.add.result', ...made });

@@ -1,6 +1,11 @@
 import type { Guardian } from '../guardian.ts';
-import { ensureAdminKey, listenHttp, listenSocket } from '../server/index.ts';
-import { stateLayout } from '../storage/index.ts';
+import {
+  ensureAdminKey,
+  findAdminKeyFile,
+  type HttpListening,
+  listenHttp,
+  listenSocket,
+} from '../server/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
@@ -15,9 +20,9 @@ export function registerServe({ program, action }: Registrar): void {
   program
     .command('serve')
     .description(
-      'Owns the state and serves: HTTP on loopback with API keys, and a socket for other commands.',
+      'Owns the state and serves: HTTP, or HTTPS where server.tls is configured, and a socket for other commands.',
     )
-    .option('--port <n>', 'TCP port on 127.0.0.1; 0 takes a free one', parseWhole(0, 65_535))
+    .option('--port <n>', 'TCP port; 0 takes a free one', parseWhole(0, 65_535))
     .addHelpText('after', '\nExample:\n  guardian serve --port 8411')
     .action(
       action<ServeOptions>(
@@ -53,7 +58,7 @@ export async function loadChampion(context: Context, guardian: Guardian): Promis
   }
 }
 
-/** Listens on loopback and on the socket until Ctrl-C, then lets requests in flight finish. */
+/** Listens on TCP and on the socket until Ctrl-C, then lets requests in flight finish. */
 export async function serveUntilInterrupted(context: Context, guardian: Guardian): Promise<undefined> {
   const { host, port } = context.config.server;
   const madeKey = await ensureAdminKey(guardian);
@@ -62,17 +67,9 @@ export async function serveUntilInterrupted(context: Context, guardian: Guardian
     const http = await listenHttp(guardian, { host, port });
     try {
       context.output.line(`serving ${http.url}  (socket ${socket.path})`);
-      const keyFile = stateLayout(guardian.stateFolder).adminKey;
-      context.output.line(
-        madeKey === undefined
-          ? 'API keys: guardian access list'
-          : `an admin key was made for you: ${keyFile}`,
-      );
-      context.output.line(
-        `try: curl -H "Authorization: Bearer $(cat ${keyFile})" ${http.url}/v1/status   (Ctrl-C ends)`,
-      );
+      sayHowToCall(context, http.url, { madeKey, keyFile: await findAdminKeyFile(guardian) });
       context.output.object({ type: 'serve.listening', url: http.url, socket: socket.path });
-      await untilAborted(context.signal);
+      await reloadingAtHangUp(context, http, () => untilAborted(context.signal));
     } finally {
       await http.close();
     }
@@ -80,6 +77,49 @@ export async function serveUntilInterrupted(context: Context, guardian: Guardian
     await socket.close();
   }
   return undefined;
+}
+
+/** Names the file of the admin key only where it is there and its key is good. */
+function sayHowToCall(
+  { output }: Context,
+  url: string,
+  key: { readonly madeKey: string | undefined; readonly keyFile: string | undefined },
+): void {
+  output.line(
+    key.madeKey === undefined
+      ? 'API keys: guardian access list'
+      : `an admin key was made for you: ${key.madeKey}`,
+  );
+  if (key.keyFile === undefined)
+    output.line('a new one: guardian access add <label> --role viewer   (Ctrl-C ends)');
+  else {
+    output.line(
+      `try: curl -H "Authorization: Bearer $(cat ${key.keyFile})" ${url}/v1/status   (Ctrl-C ends)`,
+    );
+  }
+}
+
+/** While `work` runs, SIGHUP reads certificates and the issuer's keys anew; where it fails, the old ones stay. */
+async function reloadingAtHangUp(
+  { output }: Context,
+  http: HttpListening,
+  work: () => Promise<void>,
+): Promise<void> {
+  const onHangUp = () => {
+    http.reload().then(
+      () => output.note('guardian: certificates and issuer keys were read anew'),
+      (error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        output.note(`guardian: what could not be read anew stays as it was: ${reason}`);
+      },
+    );
+  };
+  process.on('SIGHUP', onHangUp);
+  try {
+    await work();
+  } finally {
+    process.off('SIGHUP', onHangUp);
+  }
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

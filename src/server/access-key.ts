@@ -23,6 +23,11 @@ export function createAccessKey(): NewAccessKey {
   return { id, text, sha256: sha256Hex(text) };
 }
 
+/** The token of an Authorization header; empty where it holds another scheme or none. */
+export function bearerText(header: string): string {
+  return /^Bearer +(\S+)$/i.exec(header)?.[1] ?? '';
+}
+
 /**
  * The caller that an Authorization header names. Throws `server.key-missing`, `server.key-wrong`, and, only to
  * who has the whole key, `server.key-revoked` and `server.key-expired`.
@@ -32,8 +37,12 @@ export async function authenticate(
   keys: Pick<Database['accessKeys'], 'findAccessKey'>,
   clock: Clock,
 ): Promise<Caller> {
-  if (header === undefined) throw new ServerError('server.key-missing', 'expected an API key, got none');
-  const [, text = ''] = /^Bearer +(\S+)$/i.exec(header) ?? [];
+  if (header === undefined)
+    throw new ServerError(
+      'server.key-missing',
+      'expected an API key, a token or a client certificate, got none',
+    );
+  const text = bearerText(header);
   const [, id] = FORM.exec(text) ?? [];
   const row = id === undefined ? undefined : await keys.findAccessKey(id);
   // An unknown id costs the same comparison as a known one.
@@ -48,7 +57,7 @@ export async function authenticate(
   if (row.expiresAt !== undefined && row.expiresAt <= clock.now()) {
     throw new ServerError('server.key-expired', `the API key ${row.id} has expired`);
   }
-  return { principal: principalOf(row), roles: row.roles.filter(isRole) };
+  return { principal: principalOf(row), method: 'api-key', roles: row.roles.filter(isRole) };
 }
 
 /** Two keys may have one label, so the id stands with it. */

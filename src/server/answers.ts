@@ -104,17 +104,12 @@ export const auditVerified = z.looseObject({ size: z.int(), root: text, verified
 export const keys = z.looseObject({
   keys: z.array(z.looseObject({ id: text, purpose: text, algorithm: text, state: text })),
 });
+const granted = { roles: z.array(text), createdAt: text, expiresAt: text.nullable(), revoked: z.boolean() };
 export const accessList = z.looseObject({
-  keys: z.array(
-    z.looseObject({
-      id: text,
-      label: text,
-      roles: z.array(text),
-      expiresAt: text.nullable(),
-      revoked: z.boolean(),
-    }),
-  ),
+  keys: z.array(z.looseObject({ id: text, label: text, ...granted })),
+  certificates: z.array(z.looseObject({ id: text, certificate: text, ...granted })),
 });
+export const certificateAdded = z.looseObject({ id: text, certificate: text });
 export const accessAdded = z.looseObject({ id: text, key: text });
 export const accessRevoked = z.looseObject({ id: text, revoked: z.literal(true) });
 export const configuration = z.looseObject({ values: anyObject, origins: z.record(text, text) });

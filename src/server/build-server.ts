@@ -1,5 +1,6 @@
 import fastify, { type FastifyInstance } from 'fastify';
 import { accessHandlers } from './access.ts';
+import { limitConnections } from './connection-limit.ts';
 import { ServerError } from './errors.ts';
 import { Gate, type ServerOptions } from './gate.ts';
 import { auditHandlers } from './handle-audit.ts';
@@ -42,8 +43,9 @@ export async function buildServer(
   options: ServerOptions,
 ): Promise<FastifyInstance> {
   const context: ServerContext = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set() };
-  const app = createApplication(context);
+  const app = createApplication(context, options);
   const gate = new Gate(context, app, options);
+  app.decorate('refreshIssuer', () => gate.refresh());
 
   app.addHook('onRoute', refuseUndeclared);
   app.addHook('onRequest', async (request, reply) => {
@@ -87,10 +89,25 @@ declare module 'fastify' {
   interface FastifyRequest {
     caller: Caller;
   }
+  interface FastifyInstance {
+    /** Reads the keys of the token issuer anew. Throws `server.issuer-unavailable`. */
+    refreshIssuer(): Promise<void>;
+  }
 }
 
-function createApplication(context: ServerContext): FastifyInstance {
-  const app = fastify({
+function createApplication(context: ServerContext, { tls }: ServerOptions): FastifyInstance {
+  const http = {
+    headersTimeout: SERVER_LIMITS.headersTimeoutMs,
+    maxHeaderSize: SERVER_LIMITS.headerBytes,
+  };
+  // A client without a certificate may have a key: who shows none or a bad one is told at the gate.
+  const https = {
+    ...http,
+    ...tls,
+    rejectUnauthorized: false,
+    handshakeTimeout: SERVER_LIMITS.handshakeTimeoutMs,
+  };
+  const app: FastifyInstance = fastify({
     logger: false,
     bodyLimit: SERVER_LIMITS.bodyBytes,
     connectionTimeout: SERVER_LIMITS.idleTimeoutMs,
@@ -100,15 +117,13 @@ function createApplication(context: ServerContext): FastifyInstance {
     forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
     requestIdHeader: false,
-    http: {
-      headersTimeout: SERVER_LIMITS.headersTimeoutMs,
-      maxHeaderSize: SERVER_LIMITS.headerBytes,
-    },
+    ...(tls === undefined ? { http } : { https }),
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: SERVER_LIMITS.parameterLength },
     clientErrorHandler: (error, socket) => answerBrokenRequest(context, error, socket),
     frameworkErrors: (error, request, reply) => refuse(context, error, request, reply),
   });
   app.server.maxConnections = SERVER_LIMITS.connections;
+  limitConnections(app.server);
   app.decorateRequest('caller');
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(

@@ -21,8 +21,12 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'server.key-wrong': 401,
   'server.key-expired': 401,
   'server.key-revoked': 401,
+  'server.certificate-wrong': 401,
+  'server.token-wrong': 401,
+  'server.token-expired': 401,
   'server.role-missing': 403,
   'server.too-many-attempts': 429,
+  'server.rate-limited': 429,
   'server.host-refused': 421,
   'server.origin-refused': 403,
   'server.transport-refused': 403,
@@ -71,7 +75,7 @@ export function refusalOf(error: unknown): Refusal {
   return {
     status,
     headers: {
-      ...(retry && { 'retry-after': status === 429 ? '60' : '1' }),
+      ...(retry && { 'retry-after': String(retryAfterSeconds(known, status)) }),
       ...(status === 401 && { 'www-authenticate': 'Bearer realm="ai-guardian"' }),
     },
     body: { error: known.message, code, category, retry },
@@ -84,6 +88,12 @@ export function asGuardianError(error: unknown): GuardianError {
   const framework = frameworkCode(error);
   if (framework !== undefined) return new ServerError(framework[0], framework[1], { cause: error });
   return new ServerError('server.internal', SERVER_ERRORS['server.internal'].says, { cause: error });
+}
+
+function retryAfterSeconds(error: GuardianError, status: number): number {
+  const known = error instanceof ServerError ? error.retryAfterMs : undefined;
+  if (known !== undefined) return Math.max(1, Math.ceil(known / 1000));
+  return status === 429 ? 60 : 1;
 }
 
 function frameworkCode(error: unknown): readonly [ServerErrorCode, string] | undefined {

@@ -1,11 +1,16 @@
-import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions } from '../base/index.ts';
+import {
+  type ErrorCatalogue,
+  GuardianError,
+  type GuardianErrorOptions,
+  type Milliseconds,
+} from '../base/index.ts';
 
 /** Codes of `server`. */
 export const SERVER_ERRORS = {
   'server.key-missing': {
     category: 'security',
     retry: false,
-    says: 'The request carries no API key; send one as `Authorization: Bearer agk_...`.',
+    says: 'The request carries no API key, token or client certificate; send `Authorization: Bearer ...`.',
   },
   'server.key-wrong': {
     category: 'security',
@@ -25,7 +30,7 @@ export const SERVER_ERRORS = {
   'server.role-missing': {
     category: 'security',
     retry: false,
-    says: 'The API key does not have the role that this route asks for; the message names it.',
+    says: 'The caller does not have the role that this route asks for; the message names it.',
   },
   'server.too-many-attempts': {
     category: 'security',
@@ -50,7 +55,37 @@ export const SERVER_ERRORS = {
   'server.tls-required': {
     category: 'security',
     retry: false,
-    says: 'Only loopback may be listened on until TLS can be configured.',
+    says: 'Another address than loopback needs `server.tls` and the names of the server in `server.allowedHosts`.',
+  },
+  'server.tls-invalid': {
+    category: 'security',
+    retry: false,
+    says: 'A file of `server.tls` is missing, does not fit the others, is out of its time, or is open to others.',
+  },
+  'server.certificate-wrong': {
+    category: 'security',
+    retry: false,
+    says: 'The client certificate is not from the configured authority, is out of its time, or is not for clients.',
+  },
+  'server.token-wrong': {
+    category: 'security',
+    retry: false,
+    says: 'The OIDC token has no good signature of the configured issuer, or is not for this server.',
+  },
+  'server.token-expired': {
+    category: 'security',
+    retry: false,
+    says: 'The OIDC token was good and has expired; get a new one from the issuer.',
+  },
+  'server.issuer-unavailable': {
+    category: 'resource',
+    retry: true,
+    says: 'The keys of the OIDC issuer cannot be read, so no token can be checked.',
+  },
+  'server.rate-limited': {
+    category: 'security',
+    retry: true,
+    says: 'This caller or address has sent more requests than `server.rateLimit` allows; Retry-After says when to go on.',
   },
   'server.body-too-large': {
     category: 'validation',
@@ -105,7 +140,7 @@ export const SERVER_ERRORS = {
   'server.access-unknown': {
     category: 'validation',
     retry: false,
-    says: 'No API key has this id.',
+    says: 'No API key and no certificate has this id.',
   },
   'server.not-found': {
     category: 'validation',
@@ -142,7 +177,15 @@ export const SERVER_ERRORS = {
 export type ServerErrorCode = keyof typeof SERVER_ERRORS;
 
 export class ServerError extends GuardianError {
-  constructor(code: ServerErrorCode, message: string, options?: GuardianErrorOptions) {
+  /** For Retry-After, where it is known. */
+  readonly retryAfterMs: Milliseconds | undefined;
+
+  constructor(
+    code: ServerErrorCode,
+    message: string,
+    options: GuardianErrorOptions & { readonly retryAfterMs?: Milliseconds } = {},
+  ) {
     super(SERVER_ERRORS, code, message, options);
+    this.retryAfterMs = options.retryAfterMs;
   }
 }

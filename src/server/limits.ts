@@ -13,6 +13,9 @@ export const SERVER_LIMITS = {
   listedDetections: 1_000,
   listedEntries: 1_000,
   connections: 256,
+  /** Of one address that is not this machine's own. */
+  connectionsPerAddress: 64,
+  handshakeTimeoutMs: 10_000,
   requestsPerConnection: 100_000,
   headersTimeoutMs: 10_000,
   /** For the whole request to arrive. */
@@ -29,4 +32,17 @@ export const SERVER_LIMITS = {
   badKeyWindowMs: 60_000,
   /** Peers whose bad keys are counted; the one seen first is forgotten for a new one. */
   countedPeers: 1_024,
+  /** Addresses and principals with a token bucket of their own. */
+  bucketNames: 4_096,
+  /** Characters of an OIDC token. */
+  tokenLength: 8 * 1024,
+  /** Values of the claim that gives roles which are looked at. */
+  tokenRoles: 256,
+  issuerBytes: 256 * 1024,
+  issuerKeys: 64,
+  issuerTimeoutMs: 5_000,
+  /** Between two readings of the issuer's keys for a key that is not among them. */
+  issuerCooldownMs: 30_000,
+  /** Keys are used for as long as this after they grew old, where the issuer does not answer. */
+  issuerStaleMs: 3_600_000,
 } as const;

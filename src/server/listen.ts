@@ -1,29 +1,72 @@
 import { chmod, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Server as TlsServer } from 'node:tls';
 import { stateLayout } from '../storage/index.ts';
 import { buildServer } from './build-server.ts';
 import { ServerError } from './errors.ts';
 import type { ServedGuardian } from './handler.ts';
 import { isLoopback } from './host-check.ts';
 import { SCRATCH_FOLDER } from './scratch-folder.ts';
+import { readTls } from './tls-files.ts';
 
 export interface Listening {
   /** Stops taking requests, ends streams, and lets what is being answered finish. */
   close(): Promise<void>;
 }
 
-/** Serves HTTP on loopback with API keys; port 0 takes a free one. Throws `server.tls-required`. */
+export interface HttpListening extends Listening {
+  readonly url: string;
+  /**
+   * Reads certificate, key and the issuer's keys anew; new connections get what was read. Throws `server.tls-invalid`
+   * and `server.issuer-unavailable`; what could not be read
+   * stays as it was.
+   */
+  reload(): Promise<void>;
+}
+
+/**
+ * Serves HTTP to callers who show who they are; port 0 takes a free one. With `server.tls` it is HTTPS. Elsewhere
+ * than on loopback it must be, and the server's names must be known. Throws `server.tls-required` and
+ * `server.tls-invalid`.
+ */
 export async function listenHttp(
   guardian: ServedGuardian,
   options: { readonly host: string; readonly port: number },
-): Promise<Listening & { readonly url: string }> {
+): Promise<HttpListening> {
   const { host, port } = options;
+  const { tls: files, allowedHosts } = guardian.config.server;
+  const tls = await readTls(files, guardian.clock);
   if (!isLoopback(host)) {
-    throw new ServerError('server.tls-required', `expected a loopback address to listen on, got ${host}`);
+    if (tls === undefined) {
+      throw new ServerError(
+        'server.tls-required',
+        `expected server.tls to listen on ${host}, which is not loopback`,
+      );
+    }
+    if (allowedHosts.length === 0) {
+      throw new ServerError(
+        'server.tls-required',
+        `expected names in server.allowedHosts to listen on ${host}`,
+      );
+    }
   }
-  const app = await buildServer(guardian, { trust: 'api-keys' });
+  const app = await buildServer(guardian, {
+    trust: 'api-keys',
+    allowedHosts,
+    ...(tls !== undefined && { tls }),
+  });
   const url = await app.listen({ host, port });
-  return { url, close: () => app.close() };
+  return {
+    url,
+    close: () => app.close(),
+    reload: async () => {
+      const [fresh, keys] = await Promise.allSettled([readTls(files, guardian.clock), app.refreshIssuer()]);
+      if (fresh.status === 'rejected') throw fresh.reason;
+      const { server } = app;
+      if (fresh.value !== undefined && server instanceof TlsServer) server.setSecureContext(fresh.value);
+      if (keys.status === 'rejected') throw keys.reason;
+    },
+  };
 }
 
 /** Serves the commands of this user on the state's socket (0600, in a folder of mode 0700). */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { asGuardianError, refusalOf } from './error-mapping.ts';
 import { ServerError } from './errors.ts';
@@ -38,7 +39,9 @@ export function answerBrokenRequest(
   );
   const { status, body } = refusalOf(refused);
   context.metrics.refusals.add({ code: body.code, category: body.category });
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  // A TLS connection without a finished handshake has nothing to write an answer with.
+  const isHandshake = socket instanceof TLSSocket && socket.getProtocol() === null;
+  if (error.code === 'ECONNRESET' || isHandshake || !socket.writable) {
     socket.destroy();
     return;
   }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CONNECTION_STATES, END_REASONS, parseAddress } from '../traffic/index.ts';
+import { CERTIFICATE_NAME } from './client-certificate.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { ROLES } from './roles.ts';
 
@@ -149,9 +150,34 @@ export const auditVerifyBody = z.strictObject({
   checkpoint: z.string().max(4_096).optional().describe('a checkpoint that was kept elsewhere'),
 });
 
+const grantedRoles = z.array(z.enum(ROLES)).min(1).max(ROLES.length);
+const grantedDays = z.number().positive().max(3_650).default(90);
+
+/** Hexadecimal with or without colons, as openssl and browsers print it. */
+const fingerprint = z
+  .string()
+  .max(128)
+  .regex(/^(?:sha256:)?(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}$/i, 'expected a SHA-256 fingerprint')
+  .transform((text) => ({
+    fingerprint: text
+      .replace(/^sha256:/i, '')
+      .replaceAll(':', '')
+      .toLowerCase(),
+  }));
+const certificateName = z
+  .string()
+  .regex(CERTIFICATE_NAME, 'expected the name in a certificate, or its SHA-256 fingerprint')
+  .transform((name) => ({ name }));
+
+export const certificateBody = z.strictObject({
+  certificate: z.union([fingerprint, certificateName]),
+  roles: grantedRoles,
+  days: grantedDays,
+});
+
 export const accessBody = z.strictObject({
   // It names the caller in the audit log: no colon, so that nobody can be called `local:0`.
   label: z.string().regex(/^[\p{L}\p{N}][\p{L}\p{N} ._@-]{0,63}$/u),
-  roles: z.array(z.enum(ROLES)).min(1).max(ROLES.length),
-  days: z.number().positive().max(3_650).default(90),
+  roles: grantedRoles,
+  days: grantedDays,
 });

@@ -1,11 +1,12 @@
-/** What a caller may do; a key has one or more. Every key may also do what a viewer may. */
-export const ROLES = ['viewer', 'submitter', 'approver', 'operator', 'auditor', 'admin'] as const;
+import { ROLES } from '../configuration.ts';
+import type { Actor } from '../registry/index.ts';
+
+export { ROLES };
 
 export type Role = (typeof ROLES)[number];
 
 /** Who sent a request, as it stands in the audit log. */
-export interface Caller {
-  readonly principal: string;
+export interface Caller extends Actor {
   readonly roles: readonly Role[];
 }
 
@@ -20,5 +21,5 @@ export function mayAct(caller: Caller, role: Role): boolean {
 
 /** The owner of the socket or of this very process. */
 export function localCaller(): Caller {
-  return { principal: `local:${process.getuid?.() ?? 'user'}`, roles: ROLES };
+  return { principal: `local:${process.getuid?.() ?? 'user'}`, method: 'local', roles: ROLES };
 }

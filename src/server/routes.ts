@@ -201,7 +201,19 @@ export const ROUTES = {
   },
 
   'GET /v1/keys': { role: 'viewer', about: 'Public parts of the keys.', answer: answers.keys },
-  'GET /v1/access': { role: 'admin', about: 'API keys, without their secrets.', answer: answers.accessList },
+  'GET /v1/access': {
+    role: 'admin',
+    about: 'API keys, without their secrets, and certificates, with their roles.',
+    answer: answers.accessList,
+  },
+  'POST /v1/access/certificates': {
+    role: 'admin',
+    about: 'Gives roles to client certificates of a name, or to the one of a fingerprint.',
+    body: requests.certificateBody,
+    bodyBytes,
+    answer: answers.certificateAdded,
+    status: 201,
+  },
   'POST /v1/access': {
     role: 'admin',
     about: 'Makes an API key and shows it once.',
@@ -212,7 +224,7 @@ export const ROUTES = {
   },
   'DELETE /v1/access/:id': {
     role: 'admin',
-    about: 'Revokes an API key for good.',
+    about: 'Revokes an API key, or the roles of a certificate.',
     path: requests.accessPath,
     answer: answers.accessRevoked,
   },
