@@ -61,7 +61,7 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
   let source: FlowSource;
   try {
     // The model first: a pipe may keep us waiting for its first byte.
-    const sink = await openSink(context, session);
+    const sink = await openSink(session, context.config.model.modelPath);
     source = await openFlowSource(path, context.config.meter);
     for await (const flows of source.batches(context.signal)) {
       const result = await sink.ingest(flows);
@@ -98,16 +98,16 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
   return undefined;
 }
 
-async function openSink(context: Context, session: Session): Promise<FlowSink> {
-  const reference = context.config.model.modelPath;
-  const { guardian } = session;
+/** Throws `cli.no-model` where the reference names nothing, here or at the owner of the state. */
+export async function openSink(
+  { api, guardian }: Pick<Session, 'api' | 'guardian'>,
+  reference: string,
+): Promise<FlowSink> {
   try {
-    return guardian === undefined
-      ? await remoteSink(session.api, reference)
-      : await localSink(guardian, reference);
+    return guardian === undefined ? await remoteSink(api, reference) : await localSink(guardian, reference);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code !== 'registry.model-unknown' && code !== 'registry.alias-unknown') throw error;
+    if (code !== 'registry.version-unknown' && code !== 'registry.alias-unknown') throw error;
     throw new CliError(
       'cli.no-model',
       `there is no model ${printable(reference)} to watch with: \`guardian demo --once\` makes one, \`guardian train\` trains your own`,
