@@ -14,4 +14,17 @@ export {
   type VersionDetails,
   type VersionSummary,
 } from './registry.ts';
+export { UPDATE_ERRORS, UpdateError, type UpdateErrorCode } from './updates/errors.ts';
+export { DEFAULT_EXPIRY, type RepositoryExpiry } from './updates/next-repository.ts';
+export type { PublishedUpdates, PublishUpdatesOptions } from './updates/publish-updates.ts';
+export type { ImportModel, PulledModel, PulledUpdates, PullUpdatesOptions } from './updates/pull-updates.ts';
+export { METADATA_FOLDER, mirrorRepository, TARGETS_FOLDER } from './updates/repository-folder.ts';
+export { type ServedRepository, serveRepository } from './updates/serve-repository.ts';
+export {
+  trustRoot,
+  UpdateClient,
+  type UpdateClientOptions,
+  withUpdateClient,
+} from './updates/update-client.ts';
+export { UpdateService } from './updates/update-service.ts';
 export { VERIFICATION_STEPS, type VerificationStep, VerifiedModel } from './verify.ts';
