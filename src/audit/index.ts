@@ -14,5 +14,5 @@ export { AUDIT_ERRORS, AuditError, type AuditErrorCode } from './errors.ts';
 export { verifyConsistency, verifyInclusion } from './merkle.ts';
 export { type CheckpointPolicy, DEFAULT_CHECKPOINT_POLICY } from './merkle-audit-log.ts';
 export { type OpenAuditLogOptions, openAuditLog } from './open-audit-log.ts';
-export { type ProvenEntry, verifyProof, verifyProofFile, writeProofFile } from './proof-file.ts';
+export { type ProvenEntry, proofText, verifyProof, verifyProofFile, writeProofFile } from './proof-file.ts';
 export { type VerifiedAuditLog, type VerifyAuditLogOptions, verifyAuditLog } from './verify-audit-log.ts';

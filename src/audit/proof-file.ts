@@ -2,10 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../base/index.ts';
 import { canonicalJson } from '../crypto/index.ts';
 import type { AuditLog } from './audit-log.ts';
-import { isBase64, type SignedCheckpoint, verifyCheckpoint } from './checkpoint.ts';
+import { type SignedCheckpoint, verifyCheckpoint } from './checkpoint.ts';
 import { type AuditEntry, decodeEntry } from './entry.ts';
 import { AuditError } from './errors.ts';
 import { HASH_BYTES, leafHash, verifyInclusion } from './merkle.ts';
+import { isBase64 } from './note.ts';
 
 /** What a proof file proves. */
 export interface ProvenEntry {
@@ -23,10 +24,15 @@ const MAX_HASHES = 53;
  * extension `.tlog-proof`). The entry itself travels in the `extra` line, which the format leaves to us.
  */
 export async function writeProofFile(log: AuditLog, index: number, path: string): Promise<void> {
+  await writeFileAtomic(path, await proofText(log, index));
+}
+
+/** What such a file holds. */
+export async function proofText(log: AuditLog, index: number): Promise<string> {
   const proof = await log.inclusionProof(index);
   const entry = Buffer.from(canonicalJson(await log.entry(index))).toString('base64');
   const head = [HEADER, `extra ${entry}`, `index ${index}`, ...proof.hashes];
-  await writeFileAtomic(path, `${head.join('\n')}\n\n${proof.checkpoint.text}`);
+  return `${head.join('\n')}\n\n${proof.checkpoint.text}`;
 }
 
 /** Verifies a proof file. Throws `audit.proof-invalid`, `audit.checkpoint-forged`. */

@@ -1,10 +1,17 @@
-import { audited } from '../audit/index.ts';
-import { faultPoint } from '../base/index.ts';
+import { type Digest, faultPoint } from '../base/index.ts';
+import { auditedAttempt } from './audited-attempt.ts';
 import type { Actor, RegistryContext } from './context.ts';
+import { evidenceBlob } from './door-gates.ts';
 import { RegistryError } from './errors.ts';
 import { type AliasMove, PROMOTE, ROLLBACK } from './log-index.ts';
 import { checkName, checkVersion } from './names.ts';
-import { verifyStored } from './version-files.ts';
+import {
+  isKeyStoreAway,
+  type PreparedMove,
+  preparePromotion,
+  prepareRollback,
+  type Resident,
+} from './prepare-move.ts';
 
 /** One move of an alias, with who approved it. */
 export interface AliasChange {
@@ -20,13 +27,23 @@ export interface AliasChange {
   /** Index of the intent in the audit log. */
   readonly intent: number;
   readonly approvals: readonly string[];
-  /** One on the embedded key store; the approver may be the author. */
-  readonly approvalsRequired: 1;
+  /** With one, whoever moves the alias approves it, the author too; with two, two others did before. */
+  readonly approvalsRequired: 1 | 2;
+  /** Indices of the two approvals' intents. */
+  readonly approvalIntents: readonly number[];
+  /** Whose gates counted: the report that came with the version, or the registry's own evaluator. */
+  readonly gates: 'submitter' | 'evaluator';
+  /** Digest of the evaluator's signed report. */
+  readonly evidence?: Digest;
+  /** Index and time of the outcome: from then on the alias points here. */
+  readonly outcome: number;
+  /** RFC 3339 UTC. */
+  readonly doneAt: string;
 }
 
 /**
- * Points an alias at a version that verifies and has passed its gates. Throws `registry.gate-failed`,
- * `registry.version-unknown`, and what verification throws; each refusal stands in the log as failed.
+ * Points an alias at a version that verifies, is approved, and passes its gates once more. Throws `registry.gate-failed`,
+ * `registry.approvals-missing`, `registry.gate-data-*`, `registry.version-unknown`, and what verification throws; each refusal stands in the log as failed.
  */
 export async function promoteVersion(
   context: RegistryContext,
@@ -36,7 +53,9 @@ export async function promoteVersion(
   checkName(target.name, 'model name');
   checkName(target.alias, 'alias');
   checkVersion(target.version);
-  return await moveAlias(context, { ...target, action: 'promote' }, by);
+  return await moveAlias(context, { ...target, action: 'promote' }, by, () =>
+    preparePromotion(context, target, by),
+  );
 }
 
 /** Points an alias back at the version approved before the present one. Throws `registry.no-previous`. */
@@ -44,6 +63,7 @@ export async function rollbackAlias(
   context: RegistryContext,
   target: { readonly name: string; readonly alias: string },
   by: Actor,
+  resident: Resident = () => undefined,
 ): Promise<AliasChange> {
   checkName(target.name, 'model name');
   checkName(target.alias, 'alias');
@@ -53,7 +73,9 @@ export async function rollbackAlias(
   if (version === undefined) {
     throw new RegistryError('registry.no-previous', `${target.name}@${target.alias} has no earlier version`);
   }
-  return await moveAlias(context, { ...target, version, action: 'rollback' }, by);
+  return await moveAlias(context, { ...target, version, action: 'rollback' }, by, () =>
+    prepareRollback(context, { ...target, version }, by, resident),
+  );
 }
 
 /**
@@ -115,39 +137,49 @@ async function moveAlias(
   context: RegistryContext,
   target: { name: string; alias: string; version: string; action: 'promote' | 'rollback' },
   by: Actor,
+  prepare: () => Promise<PreparedMove>,
 ): Promise<AliasChange> {
   const { name, alias, version, action } = target;
   const previous = context.index.moves(name, alias).at(-1)?.version;
-  const approvals = [by.principal];
-  const input = {
+  const pointers = { alias, previous: previous ?? null };
+  const what = {
     action: action === 'promote' ? PROMOTE : ROLLBACK,
     principal: by.principal,
     subject: `${name}@${version}`,
-    detail: { alias, previous: previous ?? null, approvals, approvalsRequired: 1 },
+    asked: { ...pointers, approvals: [by.principal] },
   };
-  const intent = await audited(context.log, input, async (index) => {
-    const { model } = await verifyStored(context, name, version);
-    if (!model.gates.passed) {
-      throw new RegistryError('registry.gate-failed', `${name}@${version} did not pass its gates`);
-    }
-    faultPoint('registry.alias.verified');
-    await context.db.aliases.move({
-      name,
-      alias,
-      version,
-      ...(previous === undefined ? {} : { previous }),
-      intent: index,
-      action,
-      principal: by.principal,
-      changedAt: new Date(context.clock.now()).toISOString(),
-      approvals,
-    });
-    faultPoint('registry.alias.moved');
-    return index;
+  const intent = await auditedAttempt(context.log, what, {
+    prepare,
+    detail: ({ signed: _, gatesPassed: __, ...detail }) => ({ ...pointers, ...detail }),
+    work: async ({ approvals, evidence, signed, gatesPassed }, index) => {
+      faultPoint('registry.alias.verified');
+      // Stored whatever it says: why a version was refused is evidence too.
+      if (evidence !== null && signed !== undefined) await context.blobs.put(evidenceBlob(evidence), signed);
+      faultPoint('registry.alias.evidence');
+      if (!gatesPassed) {
+        throw new RegistryError('registry.gate-failed', `${name}@${version} did not pass its gates`);
+      }
+      await context.db.aliases.move({
+        name,
+        alias,
+        version,
+        ...(previous === undefined ? {} : { previous }),
+        intent: index,
+        action,
+        principal: by.principal,
+        changedAt: new Date(context.clock.now()).toISOString(),
+        approvals,
+      });
+      faultPoint('registry.alias.moved');
+      return index;
+    },
   });
   await context.index.catchUp();
   // Outside of the audited work: the checkpoint is to cover the outcome too.
-  await context.log.checkpoint();
+  await context.log.checkpoint().catch((error: unknown) => {
+    // The entries are durable without it, and a key store that is away must not undo a way back.
+    if (action !== 'rollback' || !isKeyStoreAway(error)) throw error;
+  });
   return toChange(await resolveAlias(context, name, alias).then((move) => checkIntent(move, intent)));
 }
 
@@ -166,9 +198,14 @@ function approvedVersions(moves: readonly AliasMove[]): readonly string[] {
   return stack;
 }
 
-function toChange(move: AliasMove): AliasChange {
-  const { previous, ...rest } = move;
-  return { ...rest, ...(previous === undefined ? {} : { previous }), approvalsRequired: 1 };
+/** A move as it is told. */
+export function toChange(move: AliasMove): AliasChange {
+  const { previous, evidence, manifestDigest: _, ...rest } = move;
+  return {
+    ...rest,
+    ...(previous !== undefined && { previous }),
+    ...(evidence !== undefined && { evidence }),
+  };
 }
 
 function unknownAlias(name: string, alias: string): RegistryError {

@@ -32,6 +32,36 @@ export const REGISTRY_ERRORS = {
     retry: false,
     says: 'The version did not pass its gates and cannot be promoted.',
   },
+  'registry.approvals-missing': {
+    category: 'model',
+    retry: false,
+    says: 'Policy wants more people to approve the version first: `guardian models approve NAME@VERSION`.',
+  },
+  'registry.approver-is-author': {
+    category: 'validation',
+    retry: false,
+    says: 'Whoever published or imported a version cannot approve it; somebody else has to.',
+  },
+  'registry.gate-data-missing': {
+    category: 'model',
+    retry: false,
+    says: 'Policy wants the gates run here, and no data are registered for the model: `guardian models gate-data add`.',
+  },
+  'registry.gate-data-unfit': {
+    category: 'validation',
+    retry: false,
+    says: 'The gate data cannot be read, hold only one class, or belong to another schema than the model.',
+  },
+  'registry.gate-data-changed': {
+    category: 'security',
+    retry: false,
+    says: 'The gate data have another digest than was registered; no gate was judged on them.',
+  },
+  'registry.evidence-tampered': {
+    category: 'security',
+    retry: false,
+    says: 'The signed report of the evaluator is gone, was changed, or was signed by somebody else.',
+  },
   'registry.no-previous': {
     category: 'validation',
     retry: false,
@@ -101,6 +131,61 @@ export const REGISTRY_ERRORS = {
     category: 'security',
     retry: false,
     says: 'Something tried to make a verified model without verification.',
+  },
+  'registry.version-erased': {
+    category: 'model',
+    retry: false,
+    says: 'The version was erased: its data key is destroyed (cryptographic erase, NIST SP 800-88) and nothing opens it.',
+  },
+  'registry.version-pruned': {
+    category: 'model',
+    retry: false,
+    says: 'The version was pruned by the retention policy; its manifest and reports are there, its weights are not.',
+  },
+  'registry.version-not-erased': {
+    category: 'validation',
+    retry: false,
+    says: 'The version was never erased, so there is no erase to report on.',
+  },
+  'registry.version-held': {
+    category: 'validation',
+    retry: false,
+    says: 'The version is held and is neither pruned nor erased; release its holds first.',
+  },
+  'registry.version-in-use': {
+    category: 'validation',
+    retry: true,
+    says: 'The version serves, an alias points at it, or something is under way with it; it cannot be erased now.',
+  },
+  'registry.tag-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'A tag has a name or value of another form than allowed, or the version has too many tags.',
+  },
+  'registry.hold-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'The end of a hold must be a time in the future.',
+  },
+  'registry.hold-unknown': {
+    category: 'validation',
+    retry: false,
+    says: 'The version has no such hold, or it was released already.',
+  },
+  'registry.reason-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'A reason is one line of 1 to 500 printable characters; it stands in the audit log for good.',
+  },
+  'registry.escrow-absent': {
+    category: 'validation',
+    retry: false,
+    says: 'The registry was opened without an escrow for key wraps.',
+  },
+  'registry.escrow-malformed': {
+    category: 'security',
+    retry: false,
+    says: 'A copy of key wraps in escrow was changed or is of another data key; it was not restored.',
   },
   'registry.export-exists': {
     category: 'validation',

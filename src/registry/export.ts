@@ -10,6 +10,9 @@ import { type VerifiedModel, verifyModel } from './verify.ts';
 /** Larger files are not read into memory. */
 const MAX_FILE_BYTES: Bytes = 1 << 30;
 
+/** Names of an export's files, sorted. */
+const EXPORT_FILES: readonly string[] = [...Object.values(SIGNED_FILES), SIGNATURE_FILE].sort();
+
 /** An export's files by name. */
 export type ExportFiles = Readonly<Record<string, Uint8Array>>;
 
@@ -44,23 +47,42 @@ export async function verifyExport(
   folder: string,
   trustedKeysPem: readonly string[],
 ): Promise<VerifiedModel> {
-  const expected = [...Object.values(SIGNED_FILES), SIGNATURE_FILE].sort();
-  const found = (await readdir(folder)).sort();
-  if (found.length !== expected.length || found.some((name, i) => name !== expected[i])) {
-    throw new RegistryError(
-      'registry.file-tampered',
-      `expected exactly ${expected.join(', ')} in the folder`,
-    );
-  }
-  const { model } = await verifyModel({
-    signature: await readPlain(folder, SIGNATURE_FILE),
-    manifest: await readPlain(folder, SIGNED_FILES.manifest),
-    gates: await readPlain(folder, SIGNED_FILES.gates),
-    schema: await readPlain(folder, SIGNED_FILES.schema),
-    weights: { kind: 'plain', bytes: await readPlain(folder, SIGNED_FILES.weights) },
+  return (await verifyExportFiles(await readExport(folder), trustedKeysPem)).model;
+}
+
+/** The five files of an exported folder, not verified. Throws `registry.file-tampered` where it holds others. */
+export async function readExport(folder: string): Promise<ExportFiles> {
+  checkFileNames(await readdir(folder));
+  const files: Record<string, Uint8Array> = {};
+  for (const name of EXPORT_FILES) files[name] = await readPlain(folder, name);
+  return files;
+}
+
+/** Verifies an export's files; `weights` is the copy whose digest was taken. */
+export async function verifyExportFiles(
+  files: ExportFiles,
+  trustedKeysPem: readonly string[],
+): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
+  checkFileNames(Object.keys(files));
+  const file = (name: string) => files[name] as Uint8Array;
+  return await verifyModel({
+    signature: file(SIGNATURE_FILE),
+    manifest: file(SIGNED_FILES.manifest),
+    gates: file(SIGNED_FILES.gates),
+    schema: file(SIGNED_FILES.schema),
+    weights: { kind: 'plain', bytes: file(SIGNED_FILES.weights) },
     trusted: trustedKeysPem.map((publicKeyPem) => ({ publicKeyPem })),
   });
-  return model;
+}
+
+function checkFileNames(names: readonly string[]): void {
+  const found = [...names].sort();
+  if (found.length !== EXPORT_FILES.length || found.some((name, i) => name !== EXPORT_FILES[i])) {
+    throw new RegistryError(
+      'registry.file-tampered',
+      `expected exactly ${EXPORT_FILES.join(', ')} in the folder`,
+    );
+  }
 }
 
 async function readPlain(folder: string, name: string): Promise<Uint8Array> {

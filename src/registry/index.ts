@@ -1,11 +1,42 @@
 export type { AliasChange } from './aliases.ts';
 export type { Actor, RegistryParts } from './context.ts';
+export { Custody, type CustodyState, type VersionState } from './custody.ts';
+export type { Hold, Removal } from './custody-index.ts';
+export { type EraseStatus, replayErasures, type Serving } from './erase.ts';
 export { REGISTRY_ERRORS, RegistryError, type RegistryErrorCode } from './errors.ts';
-export { verifyExport } from './export.ts';
+export type { EscrowRun } from './escrow.ts';
+export { type Drift, type EvaluatorReport, verifyEvaluatorReport } from './evaluator-report.ts';
+export { type ExportFiles, readExport, verifyExport, verifyExportFiles } from './export.ts';
+export type {
+  EvaluationInput,
+  EvaluationResult,
+  GateDataFacts,
+  GateDataFiles,
+  GateEvaluator,
+} from './gate-evaluator.ts';
 export type { GateReport, GateResult } from './gate-report.ts';
-export { type Manifest, SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
-export { compareVersions, nextVersion, parseReference, type Reference } from './names.ts';
+export type { ImportOptions } from './import.ts';
+export type { Lineage, Succession } from './lineage.ts';
+export type { Approval, GateData } from './log-index.ts';
+export {
+  type ImportedFrom,
+  type Manifest,
+  ORIGIN_FILES,
+  SIGNATURE_FILE,
+  SIGNED_FILES,
+} from './manifest.ts';
+export {
+  compareVersions,
+  nextVersion,
+  parseReference,
+  type Reference,
+  VERSION_FORM,
+  type VersioningStrategy,
+} from './names.ts';
 export { type OmsStatement, signStatement, type TrustedKey, verifyBundle } from './oms.ts';
+export { DEFAULT_REGISTRY_POLICY, type RegistryPolicy } from './policy.ts';
+export type { Resident } from './prepare-move.ts';
+export type { KeepReason, PruneResult, PruneVerdict } from './prune.ts';
 export type { Candidate, PublishedVersion, PublishOptions } from './publish.ts';
 export {
   openRegistry,
@@ -14,6 +45,9 @@ export {
   type VersionDetails,
   type VersionSummary,
 } from './registry.ts';
+export { RETENTION_DEFAULTS, type RetentionConfig, retentionConfigSchema } from './retention-config.ts';
+export type { ProvenMove, ServedAt } from './served-at.ts';
+export { parseTag } from './tags.ts';
 export { UPDATE_ERRORS, UpdateError, type UpdateErrorCode } from './updates/errors.ts';
 export { DEFAULT_EXPIRY, type RepositoryExpiry } from './updates/next-repository.ts';
 export type { PublishedUpdates, PublishUpdatesOptions } from './updates/publish-updates.ts';

@@ -1,14 +1,18 @@
 import { z } from 'zod';
 import type { AuditEntry, AuditLog } from '../audit/index.ts';
 import type { Digest } from '../base/index.ts';
-import { digestField } from './gate-report.ts';
+import { CustodyIndex } from './custody-index.ts';
+import { digestField, timeField } from './gate-report.ts';
 import { isName, isVersion } from './names.ts';
 
 export const PUBLISH = 'model.publish';
 export const PROMOTE = 'model.promote';
 export const ROLLBACK = 'model.rollback';
+export const IMPORT = 'model.import';
+export const APPROVE = 'model.approve';
+export const GATE_DATA = 'model.gate-data';
 
-/** What a publish intent says; the database's row must say the same. */
+/** What a publish or import intent says; the database's row must say the same. */
 export interface Publication {
   readonly intent: number;
   readonly name: string;
@@ -33,6 +37,52 @@ export interface AliasMove {
   readonly principal: string;
   readonly time: string;
   readonly approvals: readonly string[];
+  readonly approvalsRequired: 1 | 2;
+  /** Indices of the approvals' intents; empty where the move itself is the approval. */
+  readonly approvalIntents: readonly number[];
+  /** Whose gates counted. */
+  readonly gates: 'submitter' | 'evaluator';
+  /** Digest of the evaluator's signed report. */
+  readonly evidence: Digest | undefined;
+  /** Digest of the manifest that the version had. */
+  readonly manifestDigest: Digest | undefined;
+  /** Index and time of the outcome: from then on the alias points here. */
+  readonly outcome: number;
+  readonly doneAt: string;
+}
+
+/** One person's approval of one version, as its intent says it. */
+export interface Approval {
+  readonly intent: number;
+  readonly name: string;
+  readonly version: string;
+  readonly principal: string;
+  /** RFC 3339 UTC. */
+  readonly time: string;
+  /** Of the weights. */
+  readonly digest: Digest;
+  /** Of the gate report in the signed manifest. */
+  readonly gateReportDigest: Digest;
+  /** Of the gate data registered then; null where there were none. */
+  readonly gateDataDigest: Digest | null;
+  /** RFC 3339 UTC. */
+  readonly expiresAt: string;
+}
+
+/** Data that the gates of a model name are run on, as registered. */
+export interface GateData {
+  readonly intent: number;
+  readonly name: string;
+  readonly principal: string;
+  /** RFC 3339 UTC. */
+  readonly time: string;
+  /** Absolute, on the registry's machine. */
+  readonly path: string;
+  readonly labels?: string;
+  readonly digest: Digest;
+  readonly schemaId: Digest;
+  readonly rows: number;
+  readonly attacks: number;
 }
 
 /** The fields of an intent's detail, as the registry writes them. */
@@ -48,19 +98,47 @@ const MOVE_DETAIL = z.object({
   alias: z.string().refine(isName),
   previous: z.union([z.null(), z.string().refine(isVersion)]),
   approvals: z.array(z.string()),
+  // What follows came later: a log from before has one approval and the submitter's gates.
+  approvalsRequired: z.union([z.literal(1), z.literal(2)]).default(1),
+  approvalIntents: z.array(z.int()).default([]),
+  gates: z.enum(['submitter', 'evaluator']).default('submitter'),
+  evidence: digestField.nullable().default(null),
+  manifestDigest: digestField.nullable().default(null),
 });
+const APPROVE_DETAIL = z.object({
+  digest: digestField,
+  gateReportDigest: digestField,
+  gateDataDigest: digestField.nullable(),
+  expiresAt: timeField,
+});
+const GATE_DATA_DETAIL = z.object({
+  path: z.string(),
+  labels: z.string().nullable(),
+  digest: digestField,
+  schemaId: digestField,
+  rows: z.int(),
+  attacks: z.int(),
+});
+
+type OpenMove = Omit<AliasMove, 'outcome' | 'doneAt'>;
 
 /**
  * What the audit log says was published and where aliases point. The log decides; the database is believed only where
  * it agrees. Read once at the start, then kept up with `catchUp`.
  */
 export class LogIndex {
+  /** Tags, holds, removals and escrows. */
+  readonly custody = new CustodyIndex();
   readonly #log: AuditLog;
   readonly #publications = new Map<string, Publication>();
   readonly #unfinished: Publication[] = [];
+  readonly #versions = new Map<string, Set<string>>();
   readonly #moves = new Map<string, AliasMove[]>();
-  readonly #openPublications = new Map<number, Publication>();
-  readonly #openMoves = new Map<number, AliasMove>();
+  readonly #aliases = new Map<string, Set<string>>();
+  readonly #approvals = new Map<string, Approval[]>();
+  readonly #gateData = new Map<string, GateData>();
+  /** What waits for its outcome, by the index of its intent: settled when the outcome says done. */
+  readonly #open = new Map<number, (index: number, entry: AuditEntry) => void>();
   #read = 0;
 
   constructor(log: AuditLog) {
@@ -73,6 +151,7 @@ export class LogIndex {
     if (to <= this.#read) return;
     for await (const { index, entry } of this.#log.entries(this.#read, to)) {
       this.#add(index, entry);
+      this.custody.add(index, entry);
       this.#read = index + 1;
     }
   }
@@ -81,8 +160,8 @@ export class LogIndex {
     return this.#publications.get(`${name}@${version}`);
   }
 
-  versions(name: string): readonly string[] {
-    return [...this.#publications.values()].filter((each) => each.name === name).map((each) => each.version);
+  versions(name: string): ReadonlySet<string> {
+    return this.#versions.get(name) ?? new Set();
   }
 
   /** Publications that failed or were cut short; their files are to be removed. */
@@ -97,57 +176,129 @@ export class LogIndex {
 
   /** Every done move of every alias of a model, oldest first. */
   allMoves(name: string): readonly AliasMove[] {
-    return [...this.#moves.values()]
-      .flat()
-      .filter((move) => move.name === name)
+    return this.#aliasesOf(name)
+      .flatMap((alias) => this.moves(name, alias))
       .sort((a, b) => a.intent - b.intent);
   }
 
   /** The latest move of each alias of a model. */
   pointers(name: string): readonly AliasMove[] {
-    return [...this.#moves.values()].flatMap((moves) => moves.slice(-1)).filter((move) => move.name === name);
+    return this.#aliasesOf(name).flatMap((alias) => this.moves(name, alias).slice(-1));
+  }
+
+  /** Every approval of a version, expired ones too, oldest first. */
+  approvals(name: string, version: string): readonly Approval[] {
+    return this.#approvals.get(`${name}@${version}`) ?? [];
+  }
+
+  /** What the gates of a model are run on: the set registered last. */
+  gateData(name: string): GateData | undefined {
+    return this.#gateData.get(name);
+  }
+
+  #aliasesOf(name: string): readonly string[] {
+    return [...(this.#aliases.get(name) ?? [])];
   }
 
   #add(index: number, entry: AuditEntry): void {
-    if (entry.kind === 'intent') {
-      const [name = '', version = ''] = entry.subject.split('@');
-      if (!isName(name) || !isVersion(version)) return;
-      if (entry.action === PUBLISH) {
-        const detail = PUBLISH_DETAIL.safeParse(entry.detail);
-        if (detail.success)
-          this.#openPublications.set(index, { intent: index, name, version, ...detail.data });
-      } else if (entry.action === PROMOTE || entry.action === ROLLBACK) {
-        const detail = MOVE_DETAIL.safeParse(entry.detail);
-        if (!detail.success) return;
-        this.#openMoves.set(index, {
-          intent: index,
-          name,
-          version,
-          alias: detail.data.alias,
-          previous: detail.data.previous ?? undefined,
-          action: entry.action === PROMOTE ? 'promote' : 'rollback',
-          principal: entry.principal,
-          time: entry.time,
-          approvals: detail.data.approvals,
-        });
-      }
-    } else if (entry.kind === 'outcome' && entry.intent !== undefined) {
-      this.#settle(entry.intent, entry.result === 'done');
+    if (entry.kind === 'intent') this.#addIntent(index, entry);
+    else if (entry.kind === 'outcome' && entry.intent !== undefined) {
+      this.#open.get(entry.intent)?.(index, entry);
+      this.#open.delete(entry.intent);
     }
   }
 
-  #settle(intent: number, isDone: boolean): void {
-    const publication = this.#openPublications.get(intent);
-    if (publication !== undefined) {
-      this.#openPublications.delete(intent);
-      if (isDone) this.#publications.set(`${publication.name}@${publication.version}`, publication);
-      else this.#unfinished.push(publication);
-    }
-    const move = this.#openMoves.get(intent);
-    if (move !== undefined) {
-      this.#openMoves.delete(intent);
-      const key = `${move.name}@${move.alias}`;
-      if (isDone) this.#moves.set(key, [...(this.#moves.get(key) ?? []), move]);
+  #addIntent(index: number, entry: AuditEntry): void {
+    const [name = '', version = ''] = entry.subject.split('@');
+    if (!isName(name)) return;
+    if (entry.action === GATE_DATA) this.#addGateData(index, entry, name);
+    if (!isVersion(version)) return;
+    switch (entry.action) {
+      case PUBLISH:
+      case IMPORT:
+        this.#addPublication(index, entry, { name, version });
+        break;
+      case PROMOTE:
+      case ROLLBACK:
+        this.#addMove(index, entry, { name, version });
+        break;
+      case APPROVE:
+        this.#addApproval(index, entry, { name, version });
+        break;
     }
   }
+
+  #addPublication(intent: number, entry: AuditEntry, of: { name: string; version: string }): void {
+    const detail = PUBLISH_DETAIL.safeParse(entry.detail);
+    if (!detail.success) return;
+    const publication: Publication = { intent, ...of, ...detail.data };
+    this.#open.set(intent, (_, outcome) => {
+      if (outcome.result === 'done') {
+        this.#publications.set(`${of.name}@${of.version}`, publication);
+        addTo(this.#versions, of.name, of.version);
+      } else this.#unfinished.push(publication);
+    });
+  }
+
+  #addMove(intent: number, entry: AuditEntry, of: { name: string; version: string }): void {
+    const detail = MOVE_DETAIL.safeParse(entry.detail);
+    if (!detail.success) return;
+    const { previous, evidence, manifestDigest, ...rest } = detail.data;
+    const move: OpenMove = {
+      intent,
+      ...of,
+      ...rest,
+      previous: previous ?? undefined,
+      evidence: evidence ?? undefined,
+      manifestDigest: manifestDigest ?? undefined,
+      action: entry.action === PROMOTE ? 'promote' : 'rollback',
+      principal: entry.principal,
+      time: entry.time,
+    };
+    this.#open.set(intent, (outcome, { result, time: doneAt }) => {
+      if (result !== 'done') return;
+      pushTo(this.#moves, `${of.name}@${move.alias}`, { ...move, outcome, doneAt });
+      addTo(this.#aliases, of.name, move.alias);
+    });
+  }
+
+  #addApproval(intent: number, entry: AuditEntry, of: { name: string; version: string }): void {
+    const detail = APPROVE_DETAIL.safeParse(entry.detail);
+    if (!detail.success) return;
+    const { principal, time } = entry;
+    this.#open.set(intent, (_, { result }) => {
+      if (result !== 'done') return;
+      pushTo(this.#approvals, `${of.name}@${of.version}`, { intent, ...of, principal, time, ...detail.data });
+    });
+  }
+
+  #addGateData(intent: number, entry: AuditEntry, name: string): void {
+    const detail = GATE_DATA_DETAIL.safeParse(entry.detail);
+    if (!detail.success) return;
+    const { labels, ...rest } = detail.data;
+    const { principal, time } = entry;
+    this.#open.set(intent, (_, { result }) => {
+      if (result !== 'done') return;
+      this.#gateData.set(name, {
+        intent,
+        name,
+        principal,
+        time,
+        ...rest,
+        ...(labels !== null && { labels }),
+      });
+    });
+  }
+}
+
+function addTo(sets: Map<string, Set<string>>, key: string, value: string): void {
+  const set = sets.get(key);
+  if (set === undefined) sets.set(key, new Set([value]));
+  else set.add(value);
+}
+
+function pushTo<T>(lists: Map<string, T[]>, key: string, value: T): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
 }

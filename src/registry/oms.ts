@@ -121,6 +121,11 @@ export function verifyBundle(
   return statement;
 }
 
+/** The key that a bundle says it is signed by, as `keyHint` gives it; says nothing about whether that is so. */
+export function bundleSigner(bytes: Uint8Array): string {
+  return parse(BUNDLE, bytes, 'bundle').verificationMaterial.publicKey.hint;
+}
+
 /** How a bundle names its key: hexadecimal SHA-256 of the PEM text, its last newline included. */
 export function keyHint(key: KeyObject): string {
   return sha256Hex(key.export({ type: 'spki', format: 'pem' }) as string);

@@ -7,9 +7,9 @@ import type { VersionRow } from '../storage/index.ts';
 import type { Actor, RegistryContext } from './context.ts';
 import { RegistryError } from './errors.ts';
 import { GATE_REPORT, type GateReport } from './gate-report.ts';
-import { PUBLISH, type Publication } from './log-index.ts';
-import { MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
-import { checkName, checkVersion, nextVersion } from './names.ts';
+import { IMPORT, PUBLISH, type Publication } from './log-index.ts';
+import { type ImportedFrom, MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
+import { checkName, checkVersion, contentVersion, isContentVersion, strategyVersion } from './names.ts';
 import { signStatement } from './oms.ts';
 import { checkAgreement, weightsContext } from './verify.ts';
 import { blobNames, removeUnfinished, rowDigest } from './version-files.ts';
@@ -33,8 +33,15 @@ export interface Candidate {
 }
 
 export interface PublishOptions {
-  /** Default: the next minor version. */
+  /** Default: what the policy's versioning strategy gives, the next minor version at first. */
   readonly version?: string;
+}
+
+/** What an import adds to a publication. */
+export interface Origin {
+  readonly imported: ImportedFrom;
+  /** Blobs kept beside the signed files, by file name. */
+  readonly files: Readonly<Record<string, Uint8Array>>;
 }
 
 export interface PublishedVersion {
@@ -52,6 +59,7 @@ interface Prepared {
   readonly manifest: Manifest;
   readonly weights: Uint8Array;
   readonly texts: { readonly manifest: Uint8Array; readonly gates: Uint8Array; readonly schema: Uint8Array };
+  readonly originFiles: Readonly<Record<string, Uint8Array>>;
   readonly gatesPassed: boolean;
 }
 
@@ -63,19 +71,21 @@ export async function publishVersion(
   context: RegistryContext,
   candidate: Candidate,
   by: Actor,
-  options: PublishOptions,
+  options: PublishOptions & { readonly origin?: Origin },
 ): Promise<PublishedVersion> {
   checkName(candidate.name, 'model name');
-  const version = options.version ?? nextVersion(context.index.versions(candidate.name));
+  const version = options.version ?? chooseVersion(context, candidate);
   checkVersion(version);
   const { name } = candidate;
+  const { origin } = options;
   if (
     context.index.publication(name, version) !== undefined ||
     (await context.db.versions.find(name, version)) !== undefined
   ) {
     throw new RegistryError('registry.version-exists', `${name} has a version ${version} already`);
   }
-  const prepared = prepare(candidate, version, by, new Date(context.clock.now()).toISOString());
+  const createdAt = new Date(context.clock.now()).toISOString();
+  const prepared = prepare(candidate, { version, author: by.principal, createdAt, origin });
   const { manifest, gatesPassed } = prepared;
   const row = {
     name,
@@ -88,7 +98,7 @@ export async function publishVersion(
     createdAt: manifest.createdAt,
     author: manifest.author,
   };
-  const detail = {
+  const publicationDetail = {
     digest: row.digest,
     manifestDigest: sha256(prepared.texts.manifest),
     schemaId: row.schemaId,
@@ -96,17 +106,32 @@ export async function publishVersion(
     dataKeyId: row.dataKeyId,
     rowDigest: rowDigest(row),
   };
-  const input = { action: PUBLISH, principal: by.principal, subject: `${name}@${version}`, detail };
+  const detail = { ...publicationDetail, ...(origin && { imported: origin.imported }) };
+  const action = origin === undefined ? PUBLISH : IMPORT;
+  const input = { action, principal: by.principal, subject: `${name}@${version}`, detail };
   return await audited(context.log, input, async (intent) => {
-    const publication: Publication = { intent, name, version, ...detail };
+    const publication: Publication = { intent, name, version, ...publicationDetail };
     try {
       await writeVersion(context, prepared, { ...row, intent });
     } catch (error) {
       await removeUnfinished(context, publication);
       throw error;
     }
-    const { digest, manifestDigest } = detail;
+    const { digest, manifestDigest } = publicationDetail;
     return { name, version, digest, manifestDigest, gatesPassed, intent };
+  });
+}
+
+/** The version that policy gives; the digest is taken over the caller's bytes, and `prepare` holds them to it. */
+export function chooseVersion(
+  { index, policy, clock }: RegistryContext,
+  candidate: Pick<Candidate, 'name' | 'modelBytes'>,
+): string {
+  const { name, modelBytes } = candidate;
+  return strategyVersion(policy.versioning, {
+    taken: index.versions(name),
+    digest: sha256(modelBytes),
+    now: clock.now(),
   });
 }
 
@@ -124,6 +149,9 @@ async function writeVersion(context: RegistryContext, prepared: Prepared, row: V
   await context.blobs.put(names.manifest, texts.manifest);
   await context.blobs.put(names.gates, texts.gates);
   await context.blobs.put(names.schema, texts.schema);
+  for (const [file, bytes] of Object.entries(prepared.originFiles)) {
+    await context.blobs.put(`${names.folder}/${file}`, bytes);
+  }
   faultPoint('registry.publish.written');
   await context.blobs.put(names.signature, await sign(context, prepared));
   faultPoint('registry.publish.signed');
@@ -149,7 +177,11 @@ async function sign(context: RegistryContext, { manifest, weights, texts }: Prep
 }
 
 /** Throws `registry.candidate-invalid` where the parts of the candidate do not speak of one model. */
-function prepare(candidate: Candidate, version: string, by: Actor, createdAt: string): Prepared {
+function prepare(
+  candidate: Candidate,
+  given: { version: string; author: string; createdAt: string; origin: Origin | undefined },
+): Prepared {
+  const { version, author, createdAt, origin } = given;
   const weights = Uint8Array.from(candidate.modelBytes);
   const schema = Uint8Array.from(candidate.schemaBytes);
   const gates = GATE_REPORT.safeParse(candidate.gateReport);
@@ -157,7 +189,7 @@ function prepare(candidate: Candidate, version: string, by: Actor, createdAt: st
   const { provenance } = candidate;
   const gatesText = Buffer.from(canonicalJson(gates.data));
   const manifest = MANIFEST.safeParse({
-    v: 1,
+    v: origin === undefined ? 1 : 2,
     name: candidate.name,
     version,
     weights: { digest: sha256(weights), size: weights.length },
@@ -169,7 +201,8 @@ function prepare(candidate: Candidate, version: string, by: Actor, createdAt: st
     trainer: provenance.trainer,
     gateReportDigest: sha256(gatesText),
     createdAt,
-    author: by.principal,
+    author,
+    ...(origin && { imported: origin.imported }),
   });
   if (!manifest.success) {
     const [issue] = manifest.error.issues;
@@ -177,6 +210,9 @@ function prepare(candidate: Candidate, version: string, by: Actor, createdAt: st
   }
   if (gates.data.modelDigest !== manifest.data.weights.digest)
     throw invalid('the gates were run on another model');
+  if (isContentVersion(version) && version !== contentVersion(manifest.data.weights.digest)) {
+    throw invalid('the version names the digest of other weights');
+  }
   try {
     checkAgreement(decodeModel(weights), manifest.data, schema);
   } catch (cause) {
@@ -188,6 +224,7 @@ function prepare(candidate: Candidate, version: string, by: Actor, createdAt: st
     manifest: manifest.data,
     weights,
     texts: { manifest: Buffer.from(canonicalJson(manifest.data)), gates: gatesText, schema },
+    originFiles: origin?.files ?? {},
     gatesPassed: gates.data.passed,
   };
 }

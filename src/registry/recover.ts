@@ -1,6 +1,9 @@
 import { type AuditEntry, recoverIntents } from '../audit/index.ts';
 import type { RegistryContext } from './context.ts';
-import { PROMOTE, PUBLISH, ROLLBACK } from './log-index.ts';
+import { ERASE, PRUNE } from './custody-index.ts';
+import { recoverRemoval, removeReturned } from './erase.ts';
+import { sweepEscrow } from './escrow.ts';
+import { IMPORT, PROMOTE, PUBLISH, ROLLBACK } from './log-index.ts';
 import { removeUnfinished } from './version-files.ts';
 
 /**
@@ -11,6 +14,13 @@ export async function recoverRegistry(context: RegistryContext): Promise<void> {
   const closed = await recoverIntents(context.log, (index, entry) => decide(context, index, entry));
   await context.index.catchUp();
   for (const publication of context.index.unfinished) await removeUnfinished(context, publication);
+  const removals = context.index.custody.removals.map(({ dataKeyId, name, version }) => ({
+    dataKeyId,
+    subject: `${name}@${version}`,
+  }));
+  await removeReturned(context.log, context.db.wraps, removals);
+  await sweepEscrow(context, { principal: 'system' });
+  await context.index.catchUp();
   // A promotion that was cut short before its checkpoint gets it now.
   if (closed > 0) await context.log.checkpoint();
 }
@@ -23,11 +33,17 @@ async function decide(
   const [name = '', version = ''] = entry.subject.split('@');
   switch (entry.action) {
     case PUBLISH:
+    case IMPORT:
       // The row is written last, so with it everything is there.
       return (await context.db.versions.find(name, version))?.intent === index ? 'done' : 'aborted';
     case PROMOTE:
     case ROLLBACK:
       return (await context.db.aliases.findChange(index)) === undefined ? 'aborted' : 'done';
+    case ERASE:
+    case PRUNE:
+      // Its intent was the point of no return.
+      await recoverRemoval(context, entry);
+      return 'done';
     default:
       // Whatever else was under way has no durable state here; it did not report its end.
       return 'aborted';

@@ -1,22 +1,33 @@
 import { audited } from '../audit/index.ts';
-import type { Digest } from '../base/index.ts';
+import type { Digest, Milliseconds } from '../base/index.ts';
 import { canonicalJson } from '../crypto/index.ts';
 import type { VersionRow } from '../storage/index.ts';
 import { type AliasChange, aliasHistory, promoteVersion, resolveAlias, rollbackAlias } from './aliases.ts';
+import { approvalsRequired, approveVersion, liveApprovals } from './approvals.ts';
 import type { Actor, RegistryContext, RegistryParts } from './context.ts';
+import { Custody, type CustodyState } from './custody.ts';
+import { readEvidence } from './door-gates.ts';
 import { RegistryError } from './errors.ts';
-import { verifyExport, writeExport } from './export.ts';
+import type { EvaluatorReport } from './evaluator-report.ts';
+import { type ExportFiles, verifyExport, writeExport } from './export.ts';
+import { registerGateData } from './gate-data.ts';
+import type { GateDataFiles } from './gate-evaluator.ts';
 import type { GateReport } from './gate-report.ts';
-import { LogIndex } from './log-index.ts';
+import { type ImportOptions, importVersion } from './import.ts';
+import { type Approval, type GateData, LogIndex } from './log-index.ts';
 import { type Manifest, SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
 import { parseReference } from './names.ts';
+import { DEFAULT_REGISTRY_POLICY } from './policy.ts';
+import type { Resident } from './prepare-move.ts';
 import { type Candidate, type PublishedVersion, type PublishOptions, publishVersion } from './publish.ts';
 import { recoverRegistry } from './recover.ts';
+import { RETENTION_DEFAULTS } from './retention-config.ts';
+import { type ServedAt, servedAt } from './served-at.ts';
 import type { VerifiedModel } from './verify.ts';
 import { blobNames, findPublication, verifyStored } from './version-files.ts';
 
 /** A version as a list shows it. */
-export interface VersionSummary {
+export interface VersionSummary extends CustodyState {
   readonly name: string;
   readonly version: string;
   readonly digest: Digest;
@@ -36,6 +47,11 @@ export interface VersionDetails extends VersionSummary {
   readonly manifest: Manifest;
   readonly gates: GateReport;
   readonly history: readonly AliasChange[];
+  /** Those that count now. */
+  readonly approvals: readonly Approval[];
+  readonly approvalsRequired: 1 | 2;
+  /** The evaluator's newest signed report; null where none was made. */
+  readonly evidence: (EvaluatorReport & { readonly signedBy: string }) | null;
 }
 
 export interface ResolvedVersion {
@@ -55,9 +71,28 @@ export interface ResolvedVersion {
 export interface Registry {
   publish(candidate: Candidate, by: Actor, options?: PublishOptions): Promise<PublishedVersion>;
   promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange>;
-  rollback(name: string, alias: string, by: Actor): Promise<AliasChange>;
+  /** `resident` finds what is still in memory, for when the key store is away. */
+  rollback(name: string, alias: string, by: Actor, resident?: Resident): Promise<AliasChange>;
+  /** Records that somebody other than the author approves a version. */
+  approve(name: string, version: string, by: Actor): Promise<Approval>;
+  /** Registers the data that the gates of a model are run on at the door. */
+  registerGateData(
+    name: string,
+    source: GateDataFiles & { readonly schemaBytes: Uint8Array },
+    by: Actor,
+  ): Promise<GateData>;
+  gateData(name: string): GateData | undefined;
+  /** Takes in an export of another registry that a trusted key signed. */
+  importFiles(
+    files: ExportFiles,
+    trustedKeysPem: readonly string[],
+    by: Actor,
+    options?: ImportOptions,
+  ): Promise<PublishedVersion>;
   /** Oldest first. */
   history(name: string): Promise<readonly AliasChange[]>;
+  /** What an alias pointed at, at one time, with proofs. */
+  servedAt(name: string, alias: string, at: Milliseconds): Promise<ServedAt>;
   /** In order of publication. */
   list(name?: string): Promise<readonly VersionSummary[]>;
   /** Verifies first. */
@@ -67,21 +102,30 @@ export interface Registry {
   /** Verifies, then writes plain files into a folder that must not exist; stands in the audit log. */
   exportTo(reference: string, folder: string, by?: Actor): Promise<void>;
   verifyExport(folder: string, trustedKeysPem: readonly string[]): Promise<VerifiedModel>;
+  /** Tags, holds, lineage, documents, retention and erase. */
+  readonly custody: Custody;
 }
 
 /** Recovers from a crash, then opens. The caller owns the state folder and closes the parts afterwards. */
 export async function openRegistry(parts: RegistryParts): Promise<Registry> {
-  const context: RegistryContext = { ...parts, index: new LogIndex(parts.log) };
+  const context: RegistryContext = {
+    ...parts,
+    index: new LogIndex(parts.log),
+    policy: { ...DEFAULT_REGISTRY_POLICY, ...parts.policy },
+    retention: parts.retention ?? RETENTION_DEFAULTS,
+  };
   await recoverRegistry(context);
   return new EmbeddedRegistry(context);
 }
 
 class EmbeddedRegistry implements Registry {
+  readonly custody: Custody;
   readonly #context: RegistryContext;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(context: RegistryContext) {
     this.#context = context;
+    this.custody = new Custody(context, (work) => this.#exclusive(work));
   }
 
   publish(candidate: Candidate, by: Actor, options: PublishOptions = {}): Promise<PublishedVersion> {
@@ -92,8 +136,37 @@ class EmbeddedRegistry implements Registry {
     return this.#exclusive(() => promoteVersion(this.#context, { name, version, alias }, by));
   }
 
-  rollback(name: string, alias: string, by: Actor): Promise<AliasChange> {
-    return this.#exclusive(() => rollbackAlias(this.#context, { name, alias }, by));
+  rollback(name: string, alias: string, by: Actor, resident?: Resident): Promise<AliasChange> {
+    return this.#exclusive(() => rollbackAlias(this.#context, { name, alias }, by, resident));
+  }
+
+  approve(name: string, version: string, by: Actor): Promise<Approval> {
+    return this.#exclusive(() => approveVersion(this.#context, { name, version }, by));
+  }
+
+  registerGateData(
+    name: string,
+    source: GateDataFiles & { readonly schemaBytes: Uint8Array },
+    by: Actor,
+  ): Promise<GateData> {
+    return this.#exclusive(() => registerGateData(this.#context, name, source, by));
+  }
+
+  gateData(name: string): GateData | undefined {
+    return this.#context.index.gateData(name);
+  }
+
+  importFiles(
+    files: ExportFiles,
+    trustedKeysPem: readonly string[],
+    by: Actor,
+    options: ImportOptions = {},
+  ): Promise<PublishedVersion> {
+    return this.#exclusive(() => importVersion(this.#context, files, trustedKeysPem, by, options));
+  }
+
+  async servedAt(name: string, alias: string, at: Milliseconds): Promise<ServedAt> {
+    return await servedAt(this.#context, { name, alias, at });
   }
 
   async history(name: string): Promise<readonly AliasChange[]> {
@@ -108,15 +181,20 @@ class EmbeddedRegistry implements Registry {
   async show(reference: string): Promise<VersionDetails> {
     const { name, version } = await this.resolve(reference);
     const { model } = await verifyStored(this.#context, name, version);
-    const summary = (await this.list(name)).find((each) => each.version === version);
-    if (summary === undefined) {
+    const row = await this.#context.db.versions.find(name, version);
+    if (row === undefined) {
       throw new RegistryError('registry.version-not-in-log', `the row of ${name}@${version} is gone`);
     }
+    const history = (await this.history(name)).filter((change) => change.version === version);
+    const evidence = history.findLast((change) => change.evidence !== undefined)?.evidence;
     return {
-      ...summary,
+      ...(await this.#summary(row)),
       manifest: model.manifest,
       gates: model.gates,
-      history: (await this.history(name)).filter((change) => change.version === version),
+      history,
+      approvals: liveApprovals(this.#context, model),
+      approvalsRequired: approvalsRequired(this.#context),
+      evidence: evidence === undefined ? null : await readEvidence(this.#context, evidence),
     };
   }
 
@@ -172,7 +250,7 @@ class EmbeddedRegistry implements Registry {
       .filter((move) => move.version === row.version)
       .map((move) => move.alias)
       .sort();
-    return { ...shown, aliases, isInLog };
+    return { ...shown, aliases, isInLog, ...this.custody.stateOf(row.name, row.version) };
   }
 
   /** One change at a time, in the order of the calls; the log's index is current before and after. */
