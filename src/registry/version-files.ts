@@ -6,6 +6,7 @@ import { RegistryError } from './errors.ts';
 import type { Publication } from './log-index.ts';
 import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
 import type { TrustedKey } from './oms.ts';
+import { refuseRemoved } from './tombstone.ts';
 import { type VerifiedModel, verifyModel } from './verify.ts';
 
 /** Names of a version's blobs. The weights are sealed, hence their other ending. */
@@ -38,6 +39,7 @@ export async function verifyStored(
   version: string,
 ): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
   const publication = await findPublication(context, name, version);
+  refuseRemoved(context, name, version);
   const names = blobNames(name, version);
   const [signature, manifest, gates, schema, blob] = await Promise.all(
     [names.signature, names.manifest, names.gates, names.schema, names.weights].map((blobName) =>

@@ -10,7 +10,7 @@ import {
   sha256,
 } from '../../src/crypto/index.ts';
 import { BoostedModel, encodeModel } from '../../src/models/index.ts';
-import { type Candidate, openRegistry, type Registry } from '../../src/registry/index.ts';
+import { type Candidate, openRegistry, type Registry, type RegistryParts } from '../../src/registry/index.ts';
 import {
   type BlobStore,
   type Database,
@@ -32,7 +32,11 @@ export interface House {
 }
 
 /** Opens the house in `folder/state`, made at the first call; the unlock file stands in `folder/config`. */
-export async function openHouse(folder: string, clock: Clock = new ManualClock()): Promise<House> {
+export async function openHouse(
+  folder: string,
+  clock: Clock = new ManualClock(),
+  parts: Partial<RegistryParts> = {},
+): Promise<House> {
   const layout = stateLayout(join(folder, 'state'));
   const options = {
     path: layout.keys,
@@ -43,7 +47,7 @@ export async function openHouse(folder: string, clock: Clock = new ManualClock()
   const log = await openAuditLog({ folder: layout.audit, keys, clock });
   const blobs = await openDirectoryBlobStore(layout.blobs);
   const db = await openDatabase(layout.database);
-  const registry = await openRegistry({ keys, log, blobs, db, clock });
+  const registry = await openRegistry({ keys, log, blobs, db, clock, ...parts });
   return {
     folder,
     keys,
