@@ -7,7 +7,6 @@ import { approvalsRequired, approveVersion, liveApprovals } from './approvals.ts
 import type { Actor, RegistryContext, RegistryParts } from './context.ts';
 import { Custody, type CustodyState } from './custody.ts';
 import { readEvidence } from './door-gates.ts';
-import { Custody, type CustodyState } from './custody.ts';
 import { RegistryError } from './errors.ts';
 import type { EvaluatorReport } from './evaluator-report.ts';
 import { type ExportFiles, verifyExport, writeExport } from './export.ts';
