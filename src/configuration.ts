@@ -158,6 +158,22 @@ function isSafeAddress(text: string): boolean {
   return protocol === 'http:' && /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
 }
 
+const registryConfigSchema = z.strictObject({
+  approvals: z
+    .union([z.literal(1), z.literal(2), z.literal('auto')])
+    .default('auto')
+    .describe(
+      'people who approve a version before it is promoted; auto: 2 with hardware keys or OIDC, else 1',
+    ),
+  approvalDays: z.number().positive().max(3_650).default(30).describe('after which an approval expires'),
+  gates: z
+    .enum(['submitter', 'evaluator'])
+    .default('submitter')
+    .describe(
+      'evaluator: a promotion needs registered gate data; submitter: else the report of training counts',
+    ),
+});
+
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */
 export const configurationSchema = z.strictObject({
   model: modelConfigSchema.prefault({}),
@@ -167,6 +183,7 @@ export const configurationSchema = z.strictObject({
   meter: meterConfigSchema.prefault({}),
   training: trainingConfigSchema.prefault({}),
   gates: gateConfigSchema.prefault({}),
+  registry: registryConfigSchema.prefault({}),
   monitor: monitorConfigSchema.prefault({}),
   server: serverConfigSchema.prefault({}),
   log: z

@@ -32,8 +32,11 @@ import { Monitor } from './monitor/index.ts';
 import {
   type Actor,
   type AliasChange,
+  isKeyStoreAway,
   openRegistry,
   type Registry,
+  type RegistryPolicy,
+  type Resident,
   type VerifiedModel,
 } from './registry/index.ts';
 import {
@@ -52,6 +55,7 @@ import {
   stateLayout,
 } from './storage/index.ts';
 import type { FlowRecord } from './traffic/index.ts';
+import { createGateEvaluator } from './training/index.ts';
 
 export interface GuardianOptions {
   readonly stateFolder: string;
@@ -93,6 +97,8 @@ export interface IngestResult {
 /** Streams with windows of their own; the one unused longest is forgotten for a new one. */
 const MAX_ROUTES = 64;
 const DEFAULT_ROUTE = 'events';
+/** Verified models kept in memory by name: the one that serves and the one before. */
+const RESIDENT_MODELS = 2;
 
 interface Parts {
   readonly owner: StateOwner;
@@ -126,7 +132,11 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const database = await openDatabase(layout.database);
     opened.push(database);
     const blobs = await openDirectoryBlobStore(layout.blobs);
-    const registry = await openRegistry({ keys, log, blobs, db: database, clock });
+    const registry = await openRegistry({
+      ...{ keys, log, blobs, db: database, clock },
+      policy: registryPolicy(config),
+      evaluator: createGateEvaluator({ gates: config.gates, meter: config.meter, clock }),
+    });
     const engine = new Engine({ config: config.inference, clock });
     const detections = new DetectionStore({ queries: database.detections, clock, config: config.alerts });
     const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
@@ -160,6 +170,8 @@ export class Guardian {
   readonly #denials: DenialCollapser;
   readonly #schemas = new Map<string, LoadedSchema>();
   readonly #routes = new Map<string, FlowExtractor>();
+  /** The models loaded last, newest first: the way back while the key store is away. */
+  readonly #residents = new Map<string, readonly VerifiedModel[]>();
   readonly #flows = this.metrics.counter('flows_total', 'Flows that were scored, by verdict.', ['verdict']);
   readonly #decisions = this.metrics.counter('decisions_total', 'Decisions, by verdict.', ['verdict']);
   readonly #findings = this.metrics.counter('findings_total', 'States of findings, by activity.', [
@@ -209,8 +221,16 @@ export class Guardian {
 
   /** Takes an alias back to the approved version before. */
   async rollback(name: string, alias: string, by: Actor): Promise<AliasChange> {
-    const change = await this.registry.rollback(name, alias, by);
-    if (alias === 'champion') await this.load(`${name}@champion`);
+    const resident: Resident = (model, version) =>
+      this.#residents.get(model)?.find((held) => held.version === version);
+    const change = await this.registry.rollback(name, alias, by, resident);
+    if (alias === 'champion') {
+      await this.load(`${name}@champion`).catch((error: unknown) => {
+        const held = isKeyStoreAway(error) ? resident(name, change.version) : undefined;
+        if (held === undefined) throw error;
+        return this.#put(held);
+      });
+    }
     return change;
   }
 
@@ -302,6 +322,10 @@ export class Guardian {
     const loaded = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
     if (verified.name === this.modelName) checkExpected(config, verified, loaded);
     await this.engine.load(verified);
+    const others = (this.#residents.get(verified.name) ?? []).filter(
+      ({ version }) => version !== verified.version,
+    );
+    this.#residents.set(verified.name, [verified, ...others].slice(0, RESIDENT_MODELS));
     const before = this.#schemas.get(verified.name);
     this.#schemas.set(verified.name, loaded);
     if (before !== undefined && before.id !== loaded.id) {
@@ -339,6 +363,17 @@ export class Guardian {
     for (const { activity } of detections) this.#findings.add({ activity });
     return { flows: outcomes.length, verdicts, decisions, detections, ...(keep && { outcomes }) };
   }
+}
+
+/** Where people come by OIDC, two of them are to be had. */
+function registryPolicy({ registry, model, server }: Configuration): RegistryPolicy {
+  const { approvals, approvalDays, gates } = registry;
+  return {
+    approvals: approvals === 'auto' && server.oidc.issuer !== null ? 2 : approvals,
+    approvalDays,
+    gates,
+    versioning: model.versioningStrategy,
+  };
 }
 
 /** What the configuration expects of the model that watches; nothing else may take its place. */

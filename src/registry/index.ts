@@ -35,7 +35,7 @@ export {
 } from './names.ts';
 export { type OmsStatement, signStatement, type TrustedKey, verifyBundle } from './oms.ts';
 export { DEFAULT_REGISTRY_POLICY, type RegistryPolicy } from './policy.ts';
-export type { Resident } from './prepare-move.ts';
+export { isKeyStoreAway, type Resident } from './prepare-move.ts';
 export type { KeepReason, PruneResult, PruneVerdict } from './prune.ts';
 export type { Candidate, PublishedVersion, PublishOptions } from './publish.ts';
 export {

@@ -15,6 +15,7 @@ export {
 } from './data-split.ts';
 export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors.ts';
 export { type Evaluation, evaluateModel } from './evaluate.ts';
+export { createGateEvaluator, type GateEvaluatorOptions, scoreDrift } from './gate-evaluator.ts';
 export { type GateConfig, type GateInputs, gateConfigSchema, medianLatencyUs, runGates } from './gates.ts';
 export { type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
 export { joinTables, type LabelledTable, selectRows } from './labelled-table.ts';

@@ -1,0 +1,154 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import type { Clock, Digest } from '../base/index.ts';
+import { type LoadedSchema, parseSchema, readTable } from '../features/index.ts';
+import { LabLabels } from '../lab/index.ts';
+import type {
+  Drift,
+  EvaluationInput,
+  EvaluationResult,
+  GateDataFacts,
+  GateDataFiles,
+  GateEvaluator,
+  VerifiedModel,
+} from '../registry/index.ts';
+import { type MeterOptions, openFlowSource } from '../traffic/index.ts';
+import { TrainingError } from './errors.ts';
+import { type Evaluation, evaluateModel } from './evaluate.ts';
+import { type GateConfig, runGates } from './gates.ts';
+import { labelFlows } from './labelled-flows.ts';
+import type { LabelledTable } from './labelled-table.ts';
+
+export interface GateEvaluatorOptions {
+  readonly gates: Partial<GateConfig>;
+  readonly meter: Partial<MeterOptions>;
+  readonly clock: Clock;
+}
+
+/** Metrics whose difference to the champion's is told. */
+const COMPARED = ['accuracy', 'precision', 'recall', 'f1', 'fpr', 'auc'] as const;
+const PSI_BINS = 10;
+
+/** The evaluator that the registry is given: tables by their schema, or flows with a file of labels. */
+export function createGateEvaluator(options: GateEvaluatorOptions): GateEvaluator {
+  return {
+    inspect: async (files, schemaBytes) =>
+      factsOf(await readGateData(files, parseSchema(schemaBytes), options)),
+    evaluate: (input) => evaluate(input, options),
+  };
+}
+
+/**
+ * How two models' scores of the same rows differ. PSI is the sum over ten equal bins of (p - q) ln(p / q), half a row
+ * added to each so that an empty bin counts and does not blow up; KS is the largest distance of the two cumulative
+ * distributions.
+ */
+export function scoreDrift(
+  candidate: Float32Array,
+  champion: Float32Array,
+): { readonly psi: number; readonly ks: number } {
+  const [p, q] = [binShares(candidate), binShares(champion)];
+  let psi = 0;
+  for (let i = 0; i < PSI_BINS; i++) {
+    const [a, b] = [p[i] as number, q[i] as number];
+    psi += (a - b) * Math.log(a / b);
+  }
+  return { psi, ks: largestDistance(candidate, champion) };
+}
+
+async function evaluate(input: EvaluationInput, options: GateEvaluatorOptions): Promise<EvaluationResult> {
+  const { files, digest, candidate, weights, champion } = input;
+  const table = await readGateData(files, parseSchema(candidate.schemaBytes), options);
+  const facts = factsOf(table);
+  const evaluation = evaluateModel(candidate.model, table);
+  const report = runGates(
+    {
+      model: candidate.model,
+      modelBytes: weights,
+      evaluation,
+      table,
+      dataDigest: facts.digest,
+      clock: options.clock,
+    },
+    options.gates,
+  );
+  // Other data than asked for are the registry's to refuse; nothing is compared on them.
+  const drift =
+    champion === undefined || facts.digest !== digest ? null : compare(evaluation, champion, table);
+  // A ratio without a denominator is NaN here and null in what is signed.
+  return { ...facts, gates: { ...report, metrics: JSON.parse(JSON.stringify(report.metrics)) }, drift };
+}
+
+function compare(evaluation: Evaluation, champion: VerifiedModel, table: LabelledTable): Drift {
+  const before = evaluateModel(champion.model, table);
+  const metrics: Record<string, number> = {};
+  for (const name of COMPARED) {
+    const difference = evaluation.metrics[name].value - before.metrics[name].value;
+    if (Number.isFinite(difference)) metrics[name] = difference;
+  }
+  const { version, digest } = champion;
+  return { version, digest, ...scoreDrift(evaluation.probability, before.probability), metrics };
+}
+
+async function readGateData(
+  files: GateDataFiles,
+  schema: LoadedSchema,
+  { meter }: GateEvaluatorOptions,
+): Promise<LabelledTable> {
+  const { path, labels } = files;
+  // A table's digest is taken from the very bytes that are parsed.
+  if (schema.schema.kind === 'table') return await readTable(path, schema);
+  if (labels === undefined) {
+    throw new TrainingError('training.table-invalid', 'expected a file of labels beside the flows');
+  }
+  const digest = await digestOf([path, labels]);
+  const [source, labelled] = [await openFlowSource(path, meter), await LabLabels.read(labels)];
+  const table = await labelFlows({
+    batches: source.batches(),
+    schema,
+    labelOf: (flow) => labelled.labelOf(flow),
+    digest,
+  });
+  if ((await digestOf([path, labels])) !== digest) {
+    throw new TrainingError(
+      'training.table-invalid',
+      'the flows or their labels changed while they were read',
+    );
+  }
+  return table;
+}
+
+function factsOf({ rows, labels, digest }: LabelledTable): GateDataFacts {
+  if (digest === undefined) throw new TrainingError('training.table-invalid', 'expected data with a digest');
+  return { digest, rows, attacks: labels.reduce((sum, label) => sum + label, 0) };
+}
+
+/** Over the bytes of the files, one after the other. */
+async function digestOf(files: readonly string[]): Promise<Digest> {
+  const hash = createHash('sha256');
+  for (const file of files) await pipeline(createReadStream(file), hash, { end: false });
+  return `sha256:${hash.digest('hex')}`;
+}
+
+function binShares(scores: Float32Array): readonly number[] {
+  const counts = new Array<number>(PSI_BINS).fill(0.5);
+  for (const score of scores) {
+    const bin = Math.max(0, Math.min(PSI_BINS - 1, Math.floor(score * PSI_BINS)));
+    counts[bin] = (counts[bin] as number) + 1;
+  }
+  return counts.map((count) => count / (scores.length + PSI_BINS / 2));
+}
+
+function largestDistance(a: Float32Array, b: Float32Array): number {
+  if (a.length === 0 || b.length === 0) return 0;
+  const [x, y] = [Float32Array.from(a).sort(), Float32Array.from(b).sort()];
+  let [i, j, largest] = [0, 0, 0];
+  while (i < x.length && j < y.length) {
+    const at = Math.min(x[i] as number, y[j] as number);
+    while (i < x.length && (x[i] as number) <= at) i++;
+    while (j < y.length && (y[j] as number) <= at) j++;
+    largest = Math.max(largest, Math.abs(i / x.length - j / y.length));
+  }
+  return largest;
+}
