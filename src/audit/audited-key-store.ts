@@ -56,6 +56,14 @@ export class AuditedKeyStore implements KeyStore {
     return this.#audited('key.generate', purpose, {}, () => this.#store.generate(purpose));
   }
 
+  retire(id: string): Promise<KeyInfo> {
+    return this.#audited('key.retire', id, {}, () => this.#store.retire(id));
+  }
+
+  revoke(id: string): Promise<KeyInfo> {
+    return this.#audited('key.disable', id, {}, () => this.#store.revoke(id));
+  }
+
   async sign(keyId: string, message: Uint8Array): Promise<Uint8Array> {
     if ((await this.#store.find(keyId))?.purpose === 'log-signing') {
       this.#logSignatures++;

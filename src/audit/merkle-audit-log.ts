@@ -14,8 +14,10 @@ import { AuditError } from './errors.ts';
 import type { LogFiles } from './log-files.ts';
 import { type CompactRange, leafHash, treeRoot } from './merkle.ts';
 import { proveConsistency, proveInclusion } from './prove.ts';
+import { pointAt, RESUME_SPACING, type ResumePoint, resumePath, signResumePoint } from './resume-point.ts';
 import type { TileHash } from './scan-log.ts';
-import { framedEntries, frameEntry, readIfThere, storedHash, TILE_WIDTH, tilePath } from './tile-files.ts';
+import { frameEntry, TILE_WIDTH } from './tile-files.ts';
+import { VerifiedBundles } from './verified-bundles.ts';
 
 /** When a checkpoint is signed by itself, besides at close and on demand. */
 export interface CheckpointPolicy {
@@ -40,6 +42,8 @@ export interface LogState {
   readonly range: CompactRange;
   readonly levels: Buffer[][];
   readonly openIntents: Map<number, AuditEntry>;
+  /** The last one that was found while opening and may be stored. */
+  readonly resumePoint: ResumePoint | undefined;
   readonly onClose: () => void;
 }
 
@@ -56,6 +60,11 @@ export class MerkleAuditLog implements AuditLog {
   readonly #queue: Waiting[] = [];
   /** Intents whose outcome waits in the queue. */
   readonly #closing = new Set<number>();
+  readonly #bundles: VerifiedBundles;
+  /** Entries whose hashes are stored too. */
+  #size: number;
+  /** Resume points that wait until enough follows them, oldest first. */
+  readonly #resumePoints: ResumePoint[] = [];
   #checkpoint: SignedCheckpoint;
   #signedBy: string | undefined;
   /** The end of the line of what touches the files: one after the other. */
@@ -69,6 +78,9 @@ export class MerkleAuditLog implements AuditLog {
     this.#state = state;
     this.#checkpoint = state.checkpoint;
     this.#signedBy = state.signedBy;
+    this.#size = state.range.size;
+    this.#bundles = new VerifiedBundles(state.folder, state.levels);
+    if (state.resumePoint !== undefined) this.#resumePoints.push(state.resumePoint);
   }
 
   get origin(): string {
@@ -76,7 +88,7 @@ export class MerkleAuditLog implements AuditLog {
   }
 
   get size(): number {
-    return this.#state.range.size;
+    return this.#size;
   }
 
   async append(input: AuditInput): Promise<number> {
@@ -101,26 +113,28 @@ export class MerkleAuditLog implements AuditLog {
   }
 
   async *entries(from = 0, to = this.size): AsyncGenerator<IndexedEntry> {
-    const { folder } = this.#state;
     const end = Math.min(to, this.size);
     for (let index = from; index < end; ) {
       const bundle = Math.floor(index / TILE_WIDTH);
-      const tile = await readIfThere(join(folder, tilePath(0, bundle)));
-      const bytes = (await readIfThere(join(folder, tilePath('entries', bundle)))) ?? Buffer.alloc(0);
-      let at = bundle * TILE_WIDTH;
-      for (const framed of framedEntries(bytes)) {
-        if (at >= from && at < end) {
-          if (!storedHash(tile, at % TILE_WIDTH)?.equals(leafHash(framed))) {
-            throw new AuditError('audit.entry-changed', `entry ${at} and its stored hash differ`);
-          }
-          yield { index: at, entry: decodeEntry(framed) };
-        }
-        at++;
+      const first = bundle * TILE_WIDTH;
+      const entries = await this.#readBundle(bundle);
+      for (; index < Math.min(end, first + TILE_WIDTH); index++) {
+        if (index - first >= entries.length)
+          throw new AuditError('audit.truncated', `entry ${index} is gone from its bundle`);
+        const bytes = entries[index - first];
+        if (bytes === undefined)
+          throw new AuditError('audit.entry-changed', `entry ${index} is not what the log's hash says`);
+        yield { index, entry: decodeEntry(bytes) };
       }
-      if (at < Math.min(end, (bundle + 1) * TILE_WIDTH)) {
-        throw new AuditError('audit.truncated', `entry ${at} is gone from its bundle`);
-      }
-      index = (bundle + 1) * TILE_WIDTH;
+    }
+  }
+
+  async #readBundle(bundle: number): Promise<readonly (Buffer | undefined)[]> {
+    try {
+      return await this.#bundles.read(bundle);
+    } catch {
+      // The hashes of a tile that has just become full may be on their way to the disk.
+      return this.#inLine(() => this.#bundles.read(bundle));
     }
   }
 
@@ -203,7 +217,7 @@ export class MerkleAuditLog implements AuditLog {
    * line after each batch, so that a checkpoint on demand does not wait for an endless stream of entries.
    */
   async #drain(): Promise<void> {
-    const batch = this.#queue.splice(0, TILE_WIDTH - (this.size % TILE_WIDTH));
+    const batch = this.#queue.splice(0, TILE_WIDTH - (this.#state.range.size % TILE_WIDTH));
     try {
       await this.#write(batch);
     } catch (error) {
@@ -249,6 +263,8 @@ export class MerkleAuditLog implements AuditLog {
       // The entries are durable and will be found; but their hashes are not all there, so nothing may follow.
       this.#failed(cause);
     }
+    this.#size = range.size;
+    if (range.size % RESUME_SPACING === 0) this.#resumePoints.push(pointAt(range, [...openIntents.keys()]));
     for (const [i, { resolve }] of batch.entries()) resolve(first + i);
   }
 
@@ -282,7 +298,24 @@ export class MerkleAuditLog implements AuditLog {
     this.#signedBy = key.id;
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    await this.#storeResumePoint();
     return checkpoint;
+  }
+
+  /** Stores the newest point that enough follows. It only spares work at the next opening: a failure is none of the checkpoint's. */
+  async #storeResumePoint(): Promise<void> {
+    const { folder, keys } = this.#state;
+    const newest = this.#resumePoints.findLastIndex(
+      ({ size }) => size + RESUME_SPACING <= this.#checkpoint.size,
+    );
+    const [point] = this.#resumePoints.splice(0, newest + 1).slice(-1);
+    if (point === undefined) return;
+    try {
+      const text = await signResumePoint(keys, this.origin, point);
+      if (text !== undefined) await writeFileAtomic(resumePath(folder), text);
+    } catch {
+      // The one before stands; the next follows soon.
+    }
   }
 
   /** What is durable stays so without a checkpoint; a key store that is away is asked again with the next entries. */

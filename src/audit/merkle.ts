@@ -4,16 +4,33 @@ import { hash } from 'node:crypto';
 export const HASH_BYTES = 32;
 
 const LEAF = Buffer.from([0]);
-const NODE = Buffer.from([1]);
+/** 0x01 || left || right, filled anew for each node: nothing awaits between filling and hashing. */
+const NODE = Buffer.alloc(1 + 2 * HASH_BYTES, 1);
 
 /** Leaf hash of RFC 6962 section 2.1: SHA-256(0x00 || entry). */
 export function leafHash(entry: Uint8Array): Buffer {
   return hash('sha256', Buffer.concat([LEAF, entry]), 'buffer');
 }
 
-/** Node hash of RFC 6962 section 2.1: SHA-256(0x01 || left || right). */
+/** Node hash of RFC 6962 section 2.1: SHA-256(0x01 || left || right), of two hashes. */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return hash('sha256', Buffer.concat([NODE, left, right]), 'buffer');
+  NODE.set(left, 1);
+  NODE.set(right, 1 + HASH_BYTES);
+  return hash('sha256', NODE, 'buffer');
+}
+
+/** The root over a tile's hashes, which lie one after the other; their number is a power of two. */
+export function perfectRoot(hashes: Buffer): Buffer {
+  let level: Uint8Array = hashes;
+  while (level.length > HASH_BYTES) {
+    const above = Buffer.allocUnsafe(level.length / 2);
+    for (let at = 0; at < level.length; at += 2 * HASH_BYTES) {
+      NODE.set(level.subarray(at, at + 2 * HASH_BYTES), 1);
+      above.set(hash('sha256', NODE, 'buffer'), at / 2);
+    }
+    level = above;
+  }
+  return Buffer.from(level);
 }
 
 /**
@@ -29,10 +46,15 @@ export class CompactRange {
   }
 
   append(leaf: Buffer): void {
-    let node = leaf;
-    for (let n = this.#size; n % 2 === 1; n = (n - 1) / 2) node = nodeHash(this.#nodes.pop()!, node);
+    this.appendSubtree(leaf, 1);
+  }
+
+  /** Appends the root of a perfect subtree of `width` leaves, a power of two that divides the size. */
+  appendSubtree(root: Buffer, width: number): void {
+    let node = root;
+    for (let n = this.#size / width; n % 2 === 1; n = (n - 1) / 2) node = nodeHash(this.#nodes.pop()!, node);
     this.#nodes.push(node);
-    this.#size++;
+    this.#size += width;
   }
 
   clone(): CompactRange {

@@ -10,6 +10,15 @@ import { AuditError } from './errors.ts';
 import { LogFiles } from './log-files.ts';
 import { CompactRange } from './merkle.ts';
 import { type CheckpointPolicy, DEFAULT_CHECKPOINT_POLICY, MerkleAuditLog } from './merkle-audit-log.ts';
+import {
+  parseResumePoint,
+  pointAt,
+  RESUME_SPACING,
+  type ResumedTree,
+  type ResumePoint,
+  readResumeText,
+  resumeTree,
+} from './resume-point.ts';
 import { type ScannedLog, scanLog } from './scan-log.ts';
 import { readIfThere, TILE_WIDTH } from './tile-files.ts';
 
@@ -26,12 +35,15 @@ export interface OpenAuditLogOptions {
 const openFolders = new Set<string>();
 
 /**
- * Opens a log, or makes a new one in an empty folder. Everything stored is recomputed first (some 10 us an entry).
+ * Opens a log, or makes a new one in an empty folder. What was stored since the last signed resume point, 4,096 entries
+ * at least, is recomputed first; where there is no such point, everything (some 5 us an entry). What lies before is held
+ * by the signed root alone: `entry`, `entries` and the proofs check against it what they read, `verifyAuditLog` all.
  *
  * After a crash the torn end of the last write is cut off, never below the last checkpoint; whole entries after it are
  * kept, stored hashes that are missing are written again, and an `audit.recover` entry says what was found. What does
  * not fit is refused with a security error and left as it is: `audit.entry-changed`, `audit.truncated`,
- * `audit.tile-mismatch`, `audit.root-mismatch`, `audit.checkpoint-missing`, `audit.checkpoint-forged`.
+ * `audit.tile-mismatch`, `audit.root-mismatch`, `audit.checkpoint-missing`, `audit.checkpoint-forged`; and
+ * `audit.rolled-back` where a resume point is ahead of the checkpoint, which is written first.
  * Throws `audit.in-use` where this process has the log open.
  */
 export async function openAuditLog(options: OpenAuditLogOptions): Promise<AuditLog> {
@@ -52,18 +64,28 @@ export async function openAuditLog(options: OpenAuditLogOptions): Promise<AuditL
 async function openIn(folder: string, files: LogFiles, options: OpenAuditLogOptions): Promise<AuditLog> {
   const { keys, clock } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const checkpoint = (await readCheckpoint(folder, options)) ?? (await createLog(folder, options));
+  const trusted = await trustedKeys(keys);
+  const checkpoint = (await readCheckpoint(folder, options, trusted)) ?? (await createLog(folder, options));
+  const resumed = await resume(folder, checkpoint, trusted);
   const openIntents = new Map<number, AuditEntry>();
+  let resumePoint: ResumePoint | undefined;
   const scanned = await scanLog({
     folder,
     checkpoint,
+    ...(resumed === undefined ? {} : { start: resumed.tree }),
     onEntry: (index, bytes) => {
       const entry = index < checkpoint.size ? parseCovered(bytes) : decodeEntry(bytes);
       if (entry.kind === 'intent') openIntents.set(index, entry);
-      if (entry.intent !== undefined) openIntents.delete(entry.intent);
+      // Of the intents before the resume point only the indices are known here.
+      if (entry.intent !== undefined && !openIntents.delete(entry.intent)) resumed?.open.delete(entry.intent);
+    },
+    onBundle: (range) => {
+      if (range.size % RESUME_SPACING === 0 && range.size <= checkpoint.size)
+        resumePoint = pointAt(range, [...(resumed?.open ?? []), ...openIntents.keys()]);
     },
   });
   await repair(files, scanned);
+  const intents = new Map<number, AuditEntry>();
   const log = new MerkleAuditLog({
     folder,
     keys,
@@ -74,24 +96,47 @@ async function openIn(folder: string, files: LogFiles, options: OpenAuditLogOpti
     signedBy: await activeSigner(keys, checkpoint),
     range: scanned.range,
     levels: scanned.levels,
-    openIntents,
+    openIntents: intents,
+    resumePoint,
     onClose: () => openFolders.delete(folder),
   });
+  // Read through the log itself, which holds them against the signed root.
+  for (const index of [...(resumed?.open ?? [])].sort((a, b) => a - b))
+    intents.set(index, await log.entry(index));
+  for (const [index, entry] of openIntents) intents.set(index, entry);
   if (scanned.size > checkpoint.size || scanned.tornBytes > 0) await recordRecovery(log, scanned, checkpoint);
   return log;
 }
 
+async function trustedKeys(keys: KeyStore): Promise<readonly string[]> {
+  return (await keys.list()).flatMap(({ purpose, state, publicKeyPem }) =>
+    purpose === 'log-signing' && state !== 'revoked' && publicKeyPem !== undefined ? [publicKeyPem] : [],
+  );
+}
+
+/** The tree at the resume point and the intents open there; undefined where everything is to be recomputed. */
+async function resume(
+  folder: string,
+  checkpoint: SignedCheckpoint,
+  trusted: readonly string[],
+): Promise<{ readonly tree: ResumedTree; readonly open: Set<number> } | undefined> {
+  const point = parseResumePoint(await readResumeText(folder), checkpoint.origin, trusted);
+  if (point === undefined) return undefined;
+  if (point.size > checkpoint.size) {
+    const message = `a resume point covers ${point.size} entries, the checkpoint ${checkpoint.size}`;
+    throw new AuditError('audit.rolled-back', message);
+  }
+  const tree = await resumeTree(folder, point);
+  return tree === undefined ? undefined : { tree, open: new Set(point.openIntents) };
+}
+
 async function readCheckpoint(
   folder: string,
-  { keys, origin }: OpenAuditLogOptions,
+  { origin }: OpenAuditLogOptions,
+  trusted: readonly string[],
 ): Promise<SignedCheckpoint | undefined> {
   const text = await readIfThere(join(folder, 'checkpoint'));
   if (text === undefined) return undefined;
-  const trusted: string[] = [];
-  for (const { purpose, state, publicKeyPem } of await keys.list()) {
-    if (purpose === 'log-signing' && state !== 'revoked' && publicKeyPem !== undefined)
-      trusted.push(publicKeyPem);
-  }
   const checkpoint = verifyCheckpoint(text.toString('utf8'), trusted);
   if (origin !== undefined && checkpoint.origin !== origin) {
     const message = `expected the checkpoint of ${origin}, got that of ${checkpoint.origin}`;

@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import type { SignedCheckpoint } from './checkpoint.ts';
 import { decodeEntry } from './entry.ts';
 import { AuditError } from './errors.ts';
-import { CompactRange, leafHash, treeRoot } from './merkle.ts';
+import { CompactRange, HASH_BYTES, leafHash, perfectRoot, treeRoot } from './merkle.ts';
+import type { ResumedTree } from './resume-point.ts';
 import { framedEntries, readIfThere, storedHash, TILE_WIDTH, tilePath } from './tile-files.ts';
 
 /** A hash that belongs into a tile and was not found there. */
@@ -31,11 +32,15 @@ export interface ScanOptions {
   readonly checkpoint: SignedCheckpoint;
   /** A checkpoint that was kept elsewhere, its signature verified too. */
   readonly outside?: SignedCheckpoint;
+  /** Where to begin: the tree over all before, whose root a trusted key signed. The beginning of the log by default. */
+  readonly start?: ResumedTree;
   readonly onEntry?: (index: number, bytes: Buffer) => void;
+  /** After each full bundle, with the tree so far. */
+  readonly onBundle?: (range: CompactRange) => void;
 }
 
 /**
- * Reads a whole log and recomputes it: every entry against its stored hash, every stored hash of every level, the root
+ * Reads a log and recomputes it: every entry against its stored hash, every stored hash of every level, the root
  * against the checkpoints. One bundle is in memory at a time.
  *
  * Up to the checkpoint nothing may be missing or differ. After it, entry and stored hash must agree where both are
@@ -48,12 +53,14 @@ export async function scanLog(options: ScanOptions): Promise<ScannedLog> {
 
 class LogScan {
   readonly #options: ScanOptions;
-  readonly #range = new CompactRange();
+  readonly #range: CompactRange;
   /** The same tree from the stored hashes, from the first that differs: tells a changed entry from a changed tile. */
   #stored: CompactRange | undefined;
-  readonly #levels: Buffer[][] = [[]];
+  readonly #levels: Buffer[][];
   /** Hashes seen on each level. */
-  readonly #counts: number[] = [0];
+  readonly #counts: number[];
+  /** The files of the bundle after the one at hand, where the checkpoint covers both. */
+  #ahead: { readonly bundle: number; readonly files: Promise<BundleFiles> } | undefined;
   readonly #tiles: { index: number; bytes: Buffer | undefined }[] = [];
   readonly #missing: TileHash[] = [];
   #firstMismatch: number | undefined;
@@ -62,13 +69,20 @@ class LogScan {
 
   constructor(options: ScanOptions) {
     this.#options = options;
+    const { range, levels } = options.start ?? { range: new CompactRange(), levels: [[]] };
+    this.#range = range;
+    this.#levels = levels;
+    this.#counts = levels.map((_, level) => Math.floor(range.size / TILE_WIDTH ** level));
   }
 
   async run(): Promise<ScannedLog> {
     const seen = await this.#lookAhead();
     this.#compareRoots();
-    let bundle = 0;
-    while (await this.#scanBundle(bundle)) bundle++;
+    let bundle = this.#range.size / TILE_WIDTH;
+    while (await this.#scanBundle(bundle)) {
+      this.#options.onBundle?.(this.#range);
+      bundle++;
+    }
     if (bundle < seen.bundle)
       throw truncated(`bundle ${bundle} ends early, and bundle ${seen.bundle} is there`);
     for (const [level, count] of seen.counts.entries()) {
@@ -98,10 +112,8 @@ class LogScan {
 
   /** False at the end of the log. */
   async #scanBundle(bundle: number): Promise<boolean> {
-    const { folder } = this.#options;
-    // The tile first: whoever reads a log that is being written then never finds a hash without its entry.
-    const tile = await readIfThere(join(folder, tilePath(0, bundle)));
-    const bytes = await readIfThere(join(folder, tilePath('entries', bundle)));
+    const { tile, bytes } = await this.#read(bundle);
+    if (await this.#takeWhole(tile, bytes)) return true;
     let slot = 0;
     let used = 0;
     for (const entry of bytes === undefined ? [] : framedEntries(bytes)) {
@@ -123,6 +135,45 @@ class LogScan {
     this.#bundleBytes = used;
     this.#tornBytes = torn;
     return false;
+  }
+
+  /** The files of a bundle; those of the next are read while this one is hashed. */
+  async #read(bundle: number): Promise<BundleFiles> {
+    const { folder, checkpoint } = this.#options;
+    const files = this.#ahead?.bundle === bundle ? this.#ahead.files : readBundle(folder, bundle);
+    this.#ahead = undefined;
+    if ((bundle + 2) * TILE_WIDTH <= checkpoint.size) {
+      const next = readBundle(folder, bundle + 1);
+      // Should the scan end before, nobody asks for them.
+      next.catch(() => {});
+      this.#ahead = { bundle: bundle + 1, files: next };
+    }
+    return files;
+  }
+
+  /**
+   * Takes a full bundle that fits its full tile, far from any signed size, in one go. False where anything is
+   * otherwise: nothing was taken then, and going entry by entry finds out what it is.
+   */
+  async #takeWhole(tile: Buffer | undefined, bytes: Buffer | undefined): Promise<boolean> {
+    const { checkpoint, outside, onEntry } = this.#options;
+    const first = this.#range.size;
+    const end = first + TILE_WIDTH;
+    if (this.#firstMismatch !== undefined || end > checkpoint.size) return false;
+    if (outside !== undefined && outside.size > first && outside.size < end) return false;
+    if (bytes === undefined || tile?.length !== TILE_WIDTH * HASH_BYTES) return false;
+    const entries = [...framedEntries(bytes)];
+    const used = entries.reduce((sum, { length }) => sum + 2 + length, 0);
+    if (entries.length !== TILE_WIDTH || used !== bytes.length) return false;
+    if (!entries.every((entry, slot) => leafHash(entry).equals(slotOf(tile, slot)))) return false;
+    const root = perfectRoot(tile);
+    this.#range.appendSubtree(root, TILE_WIDTH);
+    this.#counts[0] = (this.#counts[0] ?? 0) + TILE_WIDTH;
+    for (const [slot, entry] of entries.entries()) onEntry?.(first + slot, entry);
+    this.#compareRoots();
+    await this.#compareTile(1, this.#counts[1] ?? 0, root);
+    await this.#climb(1, root);
+    return true;
   }
 
   /** Takes one entry into the trees; false where it is the torn end of the log. */
@@ -224,6 +275,21 @@ class LogScan {
       if (count === 0 && checkpoint.size < TILE_WIDTH ** level) return { bundle, counts };
     }
   }
+}
+
+interface BundleFiles {
+  readonly tile: Buffer | undefined;
+  readonly bytes: Buffer | undefined;
+}
+
+/** The tile first: whoever reads a log that is being written then never finds a hash without its entry. */
+async function readBundle(folder: string, bundle: number): Promise<BundleFiles> {
+  const tile = await readIfThere(join(folder, tilePath(0, bundle)));
+  return { tile, bytes: await readIfThere(join(folder, tilePath('entries', bundle))) };
+}
+
+function slotOf(tile: Buffer, slot: number): Buffer {
+  return tile.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
 }
 
 async function holdsBytes(folder: string, level: number | 'entries', index: number): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { verifyCheckpoint } from './checkpoint.ts';
 import { AuditError } from './errors.ts';
+import { parseResumePoint, readResumeText } from './resume-point.ts';
 import { scanLog } from './scan-log.ts';
 import { readIfThere } from './tile-files.ts';
 
@@ -31,6 +32,7 @@ export interface VerifiedAuditLog {
 export async function verifyAuditLog(options: VerifyAuditLogOptions): Promise<VerifiedAuditLog> {
   const { folder, logPublicKeyPem, outsideCheckpoint } = options;
   const keys = typeof logPublicKeyPem === 'string' ? [logPublicKeyPem] : logPublicKeyPem;
+  const resumeText = await readResumeText(folder);
   const text = await readIfThere(join(folder, 'checkpoint'));
   if (text === undefined) {
     if ((await readIfThere(join(folder, 'tile', 'entries', '000'))) === undefined) {
@@ -45,6 +47,11 @@ export async function verifyAuditLog(options: VerifyAuditLogOptions): Promise<Ve
   const outside = outsideCheckpoint === undefined ? undefined : verifyCheckpoint(outsideCheckpoint, keys);
   if (outside !== undefined && outside.origin !== checkpoint.origin) {
     const message = `the outside checkpoint is of ${outside.origin}, the log is ${checkpoint.origin}`;
+    throw new AuditError('audit.rolled-back', message);
+  }
+  const resume = parseResumePoint(resumeText, checkpoint.origin, keys);
+  if (resume !== undefined && resume.size > checkpoint.size) {
+    const message = `a resume point covers ${resume.size} entries, the checkpoint ${checkpoint.size}`;
     throw new AuditError('audit.rolled-back', message);
   }
   const scanned = await scanLog({ folder, checkpoint, ...(outside === undefined ? {} : { outside }) });
