@@ -14,6 +14,8 @@ export const EXIT = {
 /** Codes whose category alone would say something else. */
 const BY_CODE: Readonly<Record<string, number>> = {
   'registry.gate-failed': EXIT.checkFailed,
+  'registry.approvals-missing': EXIT.checkFailed,
+  'registry.gate-data-missing': EXIT.checkFailed,
   'response.no-actuator': EXIT.unavailable,
   'cli.no-model': EXIT.unavailable,
   'cli.unavailable': EXIT.unavailable,

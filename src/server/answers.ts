@@ -81,6 +81,25 @@ export const aliasChange = z.looseObject({
   action: z.enum(['promote', 'rollback']),
   principal: text,
   intent: z.int(),
+  approvals: z.array(text),
+  approvalsRequired: z.int(),
+  gates: z.enum(['submitter', 'evaluator']),
+});
+const approval = z.looseObject({ principal: text, time: text, digest, expiresAt: text, intent: z.int() });
+export const approved = approval;
+const gateDataSet = z.looseObject({ name: text, path: text, digest, schemaId: digest, rows: z.int() });
+export const gateDataAdded = gateDataSet;
+export const gateData = z.looseObject({ name: text, gateData: gateDataSet.nullable() });
+export const served = z.looseObject({
+  name: text,
+  alias: text,
+  at: text,
+  change: aliasChange.nullable(),
+  until: anyObject.nullable(),
+  approvals: z.array(approval),
+  evidence: anyObject.nullable(),
+  gateReport: anyObject.nullable(),
+  proofs: z.array(z.looseObject({ about: text, index: z.int(), proof: text })),
 });
 export const history = z.looseObject({ name: text, changes: z.array(aliasChange) });
 export const verified = z.looseObject({

@@ -39,6 +39,28 @@ export const modelHandlers = {
     const { version } = await guardian.registry.resolve(`${path.name}@${body.version}`);
     return guardian.promote(path.name, version, body.alias, caller);
   },
+  'POST /v1/models/import': ({ guardian, body, caller }) => {
+    const { name, version, files, keys } = body;
+    return guardian.registry.importFiles(files, keys, caller, {
+      ...(name !== undefined && { name }),
+      ...(version !== undefined && { version }),
+    });
+  },
+  'POST /v1/models/:name/approve': async ({ guardian, path, body, caller }) => {
+    const { version } = await guardian.registry.resolve(`${path.name}@${body.version}`);
+    return guardian.registry.approve(path.name, version, caller);
+  },
+  'GET /v1/models/:name/gate-data': ({ guardian, path }) => ({
+    name: path.name,
+    gateData: guardian.registry.gateData(path.name) ?? null,
+  }),
+  'POST /v1/models/:name/gate-data': ({ guardian, path, body, caller }) => {
+    const { path: file, labels, schema } = body;
+    const source = { path: file, ...(labels !== undefined && { labels }), schemaBytes: schema };
+    return guardian.registry.registerGateData(path.name, source, caller);
+  },
+  'GET /v1/models/:name/served': ({ guardian, path, query }) =>
+    guardian.registry.servedAt(path.name, query.alias, query.at ?? guardian.clock.now()),
   'POST /v1/models/:name/rollback': ({ guardian, path, body, caller }) =>
     guardian.rollback(path.name, body.alias, caller),
   'GET /v1/models/:name/versions/:version/export': async ({ guardian, path, caller }) => ({

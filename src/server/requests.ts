@@ -1,15 +1,16 @@
 import { z } from 'zod';
 import { CONNECTION_STATES, END_REASONS, parseAddress } from '../traffic/index.ts';
 import { CERTIFICATE_NAME } from './client-certificate.ts';
+import { VERSION_FORM } from '../registry/index.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { ROLES } from './roles.ts';
 
 /** Request shapes. Unknown fields are refused; the OpenAPI document is made from these very schemas. */
 
 const kebab = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lowercase letters, digits and dashes');
-const semanticVersion = z.string().regex(/^\d{1,9}\.\d{1,9}\.\d{1,9}$/, 'expected a version such as 1.2.0');
+const version = z.string().regex(VERSION_FORM, 'expected a version such as 1.2.0');
 /** A version or an alias. */
-const target = z.union([semanticVersion, kebab]);
+const target = z.union([version, kebab]);
 const whole = (max: number) => z.coerce.number().int().min(0).max(max);
 const base64 = z
   .string()
@@ -125,7 +126,7 @@ export const accessPath = z.strictObject({ id: z.string().regex(/^[0-9a-f]{16}$/
 export const indexPath = z.strictObject({ index: whole(Number.MAX_SAFE_INTEGER) });
 
 export const publishBody = z.strictObject({
-  version: semanticVersion.optional(),
+  version: version.optional(),
   model: base64,
   schema: base64,
   // Its own parser in the registry refuses a report that contradicts itself.
@@ -140,6 +141,26 @@ export const publishBody = z.strictObject({
 });
 
 export const promoteBody = z.strictObject({ version: target, alias: kebab.default('champion') });
+export const approveBody = z.strictObject({ version: target });
+const filePath = z.string().min(1).max(4_096).startsWith('/').describe('absolute, on this machine');
+export const gateDataBody = z.strictObject({
+  path: filePath,
+  labels: filePath.optional().describe('labels of flows'),
+  schema: base64.describe('the schema that the data are read by'),
+});
+export const importBody = z.strictObject({
+  name: kebab.optional().describe('its own name by default'),
+  version: version.optional(),
+  files: z.record(z.string().regex(/^[a-z]+\.(agm|json|sig)$/), base64).describe('the five files of an export'),
+  keys: z.array(z.string().max(8_192)).min(1).max(16).describe('PEM of the public keys that are trusted'),
+});
+export const servedQuery = z.strictObject({
+  at: z
+    .union([whole(8.64e15), z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))])
+    .optional()
+    .describe('milliseconds since 1970, or RFC 3339; now by default'),
+  alias: kebab.default('champion'),
+});
 export const rollbackBody = z.strictObject({ alias: kebab.default('champion') });
 
 export const auditQuery = z.strictObject({

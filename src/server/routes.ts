@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import * as answers from './answers.ts';
+import { CUSTODY_ROUTES } from './custody-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import * as requests from './requests.ts';
 import type { Role } from './roles.ts';
@@ -153,9 +154,48 @@ export const ROUTES = {
     path: requests.versionPath,
     answer: answers.exported,
   },
+  'POST /v1/models/import': {
+    role: 'operator',
+    about: 'Takes in an export of another registry that a trusted key signed; signed anew here.',
+    body: requests.importBody,
+    bodyBytes: publishBytes,
+    answer: answers.published,
+    status: 201,
+  },
+  'POST /v1/models/:name/approve': {
+    role: 'approver',
+    about: 'Records that the caller, who is not its author, approves a version.',
+    path: requests.modelPath,
+    body: requests.approveBody,
+    bodyBytes,
+    answer: answers.approved,
+    status: 201,
+  },
+  'GET /v1/models/:name/gate-data': {
+    role: 'viewer',
+    about: 'The data that the gates of a model are run on at the door.',
+    path: requests.modelPath,
+    answer: answers.gateData,
+  },
+  'POST /v1/models/:name/gate-data': {
+    role: 'approver',
+    about: 'Registers such data by path and digest.',
+    path: requests.modelPath,
+    body: requests.gateDataBody,
+    bodyBytes,
+    answer: answers.gateDataAdded,
+    status: 201,
+  },
+  'GET /v1/models/:name/served': {
+    role: 'viewer',
+    about: 'What an alias pointed at, at one time: who approved it, on what evidence, with proofs.',
+    path: requests.modelPath,
+    query: requests.servedQuery,
+    answer: answers.served,
+  },
   'POST /v1/models/:name/promote': {
     role: 'approver',
-    about: 'Points an alias at a version whose gates passed.',
+    about: 'Points an alias at a version that is approved and passes its gates.',
     path: requests.modelPath,
     body: requests.promoteBody,
     bodyBytes,
@@ -169,6 +209,8 @@ export const ROUTES = {
     bodyBytes,
     answer: answers.aliasChange,
   },
+
+  ...CUSTODY_ROUTES,
 
   'GET /v1/audit': {
     role: 'auditor',
