@@ -3,6 +3,7 @@ import { alertsConfigSchema } from './alerts/index.ts';
 import { type ConfigurationSources, type ResolvedConfiguration, resolveConfiguration } from './base/index.ts';
 import { inferenceConfigSchema } from './inference/index.ts';
 import { monitorConfigSchema } from './monitor/index.ts';
+import { retentionConfigSchema } from './registry/index.ts';
 import { responseConfigSchema } from './response/index.ts';
 import { METER_DEFAULTS } from './traffic/index.ts';
 import { gateConfigSchema, trainingConfigSchema } from './training/index.ts';
@@ -172,6 +173,7 @@ const registryConfigSchema = z.strictObject({
     .describe(
       'evaluator: a promotion needs registered gate data; submitter: else the report of training counts',
     ),
+  retention: retentionConfigSchema.prefault({}),
 });
 
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */

@@ -5,6 +5,7 @@ import { type AuditLog, auditedKeyStore, type Denial, DenialCollapser, openAudit
 import {
   type Clock,
   type ConfigOrigin,
+  GuardianError,
   type Logger,
   Metrics,
   type Milliseconds,
@@ -97,6 +98,7 @@ export interface IngestResult {
 /** Streams with windows of their own; the one unused longest is forgotten for a new one. */
 const MAX_ROUTES = 64;
 const DEFAULT_ROUTE = 'events';
+const SWEEP_EVERY_MS: Milliseconds = 3_600_000;
 /** Verified models kept in memory by name: the one that serves and the one before. */
 const RESIDENT_MODELS = 2;
 
@@ -132,9 +134,15 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const database = await openDatabase(layout.database);
     opened.push(database);
     const blobs = await openDirectoryBlobStore(layout.blobs);
+    const { escrowFolder } = config.registry.retention;
+    // A folder of its own: what stands beside it in a folder that somebody named is not ours to tidy.
+    const escrow = await openDirectoryBlobStore(join(escrowFolder ?? stateFolder, 'escrow'));
     const registry = await openRegistry({
       ...{ keys, log, blobs, db: database, clock },
       policy: registryPolicy(config),
+      retention: config.registry.retention,
+      escrow,
+      serving: (name) => engine.current(name)?.version,
       evaluator: createGateEvaluator({ gates: config.gates, meter: config.meter, clock }),
     });
     const engine = new Engine({ config: config.inference, clock });
@@ -168,6 +176,7 @@ export class Guardian {
   readonly monitor: Monitor;
   readonly #owner: StateOwner;
   readonly #denials: DenialCollapser;
+  readonly #sweeper: NodeJS.Timeout;
   readonly #schemas = new Map<string, LoadedSchema>();
   readonly #routes = new Map<string, FlowExtractor>();
   /** The models loaded last, newest first: the way back while the key store is away. */
@@ -195,6 +204,7 @@ export class Guardian {
     this.guardrails = parts.guardrails;
     this.monitor = parts.monitor;
     this.#owner = parts.owner;
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
     this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
     this.metrics.gauge('audit_entries', 'Entries of the audit log.', () => this.log.size);
     this.metrics.gauge(
@@ -308,6 +318,7 @@ export class Guardian {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#sweeper);
     this.monitor.stop();
     this.detections.close();
     await this.#denials.close();
@@ -315,6 +326,14 @@ export class Guardian {
     await this.database.close();
     await this.keys.close();
     await this.#owner.release();
+  }
+
+  /** No copy of a key wrap outlives its time in escrow, however long the process runs. */
+  #sweep(): void {
+    this.registry.custody.sweepEscrow({ principal: 'system' }).catch((error: unknown) => {
+      const code = error instanceof GuardianError ? error.code : 'unknown';
+      this.logger.error({ code }, 'expired key wraps could not be removed from escrow');
+    });
   }
 
   async #put(verified: VerifiedModel): Promise<void> {

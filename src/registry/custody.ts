@@ -24,9 +24,6 @@ export interface CustodyState {
   readonly holds: readonly Hold[];
 }
 
-/** What serves nothing. */
-const NOTHING: Serving = () => undefined;
-
 /**
  * What becomes of versions after their publication: tags, holds, lineage, documents, retention and erase. Part of a
  * `Registry`. Every change is audited; tags, holds and removals live in the audit log alone.
@@ -34,10 +31,12 @@ const NOTHING: Serving = () => undefined;
 export class Custody {
   readonly #context: RegistryContext;
   readonly #exclusive: Exclusive;
+  readonly #serving: Serving;
 
   constructor(context: RegistryContext, exclusive: Exclusive) {
     this.#context = context;
     this.#exclusive = exclusive;
+    this.#serving = context.serving ?? (() => undefined);
   }
 
   stateOf(name: string, version: string): CustodyState {
@@ -99,7 +98,13 @@ export class Custody {
     options: Omit<PruneOptions, 'serving'> & { readonly serving?: Serving },
     by: Actor,
   ): Promise<PruneResult> {
-    return this.#exclusive(() => pruneModel(this.#context, name, { serving: NOTHING, ...options }, by));
+    return this.#exclusive(() => pruneModel(this.#context, name, { serving: this.#serving, ...options }, by));
+  }
+
+  /** Prunes by the configured rules where they say to do so by themselves. To be called while no other change runs. */
+  async tidy(name: string): Promise<void> {
+    if (!this.#context.retention.automatic) return;
+    await pruneModel(this.#context, name, { serving: this.#serving }, { principal: 'system' });
   }
 
   erase(
@@ -109,7 +114,7 @@ export class Custody {
     by: Actor,
   ): Promise<EraseStatus> {
     return this.#exclusive(() =>
-      eraseVersion(this.#context, { name, version, serving: NOTHING, ...erase }, by),
+      eraseVersion(this.#context, { name, version, serving: this.#serving, ...erase }, by),
     );
   }
 

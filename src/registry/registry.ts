@@ -129,7 +129,11 @@ class EmbeddedRegistry implements Registry {
   }
 
   publish(candidate: Candidate, by: Actor, options: PublishOptions = {}): Promise<PublishedVersion> {
-    return this.#exclusive(() => publishVersion(this.#context, candidate, by, options));
+    return this.#exclusive(async () => {
+      const published = await publishVersion(this.#context, candidate, by, options);
+      await this.custody.tidy(published.name);
+      return published;
+    });
   }
 
   promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {

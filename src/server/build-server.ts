@@ -4,6 +4,7 @@ import { limitConnections } from './connection-limit.ts';
 import { ServerError } from './errors.ts';
 import { Gate, type ServerOptions } from './gate.ts';
 import { auditHandlers } from './handle-audit.ts';
+import { custodyHandlers } from './handle-custody.ts';
 import { detectionHandlers } from './handle-detections.ts';
 import { eventHandlers } from './handle-events.ts';
 import { inferenceHandlers } from './handle-inference.ts';
@@ -29,6 +30,7 @@ const HANDLERS: Handlers = {
   ...eventHandlers,
   ...detectionHandlers,
   ...modelHandlers,
+  ...custodyHandlers,
   ...auditHandlers,
   ...accessHandlers,
   ...statusHandlers,
