@@ -15,6 +15,7 @@ import { runForeground } from './runtime.mjs';
 /** System packages that tests use: the program looked for, the Debian package that holds it, what for. */
 export const SYSTEM_PACKAGES = [
   { tool: 'tshark', debian: 'tshark', use: 'the packet parser is compared with it' },
+  { tool: 'softhsm2-util', debian: 'softhsm2', use: 'key stores are tested on a real PKCS#11 token' },
 ];
 
 const POLICY = '/usr/sbin/policy-rc.d';

@@ -13,7 +13,8 @@ import { sha256Hex } from './digest.ts';
 import { CryptoError } from './errors.ts';
 import { encodeKeyFile, openKeyFile, parseKeyFile, type StoredKey } from './key-file.ts';
 import {
-  KEY_PURPOSES,
+  INITIAL_PURPOSES,
+  type KeyAlgorithm,
   type KeyInfo,
   type KeyPurpose,
   type KeyState,
@@ -34,6 +35,7 @@ import {
   type UnlockRecord,
   type UnlockSecret,
 } from './unlock-secret.ts';
+import { expectUsable, refusedFor } from './usable-key.ts';
 
 export interface FileKeyStoreOptions {
   /** The `keys.json`. */
@@ -57,7 +59,7 @@ export async function createFileKeyStore(options: FileKeyStoreOptions): Promise<
   if (secret.kind === 'file') await ensureUnlockFile(secret.path);
   const unlock = newUnlockRecord(secret.kind, options.passphraseCost ?? DEFAULT_PASSPHRASE_COST);
   const unlockKeys = await deriveUnlockKeys(secret, unlock);
-  const keys = KEY_PURPOSES.map((purpose) => newKey(purpose, clock));
+  const keys = INITIAL_PURPOSES.map((purpose) => newKey(purpose, clock));
   await writeKeys(path, encodeKeyFile(unlock, keys, unlockKeys));
   return new FileKeyStore({ path, clock, unlock, unlockKeys, keys });
 }
@@ -128,33 +130,31 @@ export class FileKeyStore implements KeyStore {
     });
   }
 
-  /** Ends a key's use for signing and wrapping. Durable when resolved. Throws `crypto.key-missing`, `crypto.key-refused`. */
   retire(id: string): Promise<KeyInfo> {
     return this.#setState(id, 'retired');
   }
 
-  /** Ends every use of a key. What only a revoked wrapping key opens is lost: wrap anew first. */
   revoke(id: string): Promise<KeyInfo> {
     return this.#setState(id, 'revoked');
   }
 
   async sign(keyId: string, message: Uint8Array): Promise<Uint8Array> {
     const stored = this.#usable(keyId, ['active']);
-    if (stored.info.algorithm === 'aes-256') throw refused(keyId, 'sign');
+    if (stored.info.algorithm === 'aes-256') throw refusedFor(keyId, 'sign');
     const key = this.#import(stored);
-    if (stored.info.algorithm === 'ed25519') return sign(null, message, key);
+    if (stored.info.algorithm !== 'ecdsa-p256') return sign(null, message, key);
     return sign('sha256', message, { key, dsaEncoding: 'der' });
   }
 
   async wrap(keyId: string, key: SecretBuffer): Promise<Uint8Array> {
     const stored = this.#usable(keyId, ['active']);
-    if (stored.info.algorithm !== 'aes-256') throw refused(keyId, 'wrap');
+    if (stored.info.algorithm !== 'aes-256') throw refusedFor(keyId, 'wrap');
     return wrapKey(this.#import(stored), key);
   }
 
   async unwrap(keyId: string, wrapped: Uint8Array): Promise<SecretBuffer> {
     const stored = this.#usable(keyId, ['active', 'retired']);
-    if (stored.info.algorithm !== 'aes-256') throw refused(keyId, 'unwrap');
+    if (stored.info.algorithm !== 'aes-256') throw refusedFor(keyId, 'unwrap');
     return unwrapKey(this.#import(stored), wrapped);
   }
 
@@ -174,14 +174,8 @@ export class FileKeyStore implements KeyStore {
 
   #usable(id: string, states: readonly KeyState[]): StoredKey {
     const key = this.#open().find(({ info }) => info.id === id);
-    if (key === undefined) throw new CryptoError('crypto.key-missing', `no key ${id} in this store`);
-    if (!states.includes(key.info.state)) {
-      throw new CryptoError(
-        'crypto.key-refused',
-        `expected a key that is ${states.join(' or ')}, ${id} is ${key.info.state}`,
-      );
-    }
-    return key;
+    expectUsable(key?.info, id, states);
+    return key as StoredKey;
   }
 
   #import(stored: StoredKey): KeyObject {
@@ -246,10 +240,7 @@ function newKey(purpose: KeyPurpose, clock: Clock): StoredKey {
     const id = `${purpose}-${randomBytes(8).toString('hex')}`;
     return { info: { id, ...base }, secret: SecretBuffer.random(32) };
   }
-  const { publicKey, privateKey } =
-    algorithm === 'ed25519'
-      ? generateKeyPairSync('ed25519')
-      : generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { publicKey, privateKey } = newKeyPair(algorithm);
   const spki = publicKey.export({ format: 'der', type: 'spki' });
   const publicKeyPem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
   const id = `${purpose}-${sha256Hex(spki).slice(0, 16)}`;
@@ -257,13 +248,22 @@ function newKey(purpose: KeyPurpose, clock: Clock): StoredKey {
   return { info: { id, ...base, publicKeyPem }, secret };
 }
 
-function withState(key: StoredKey, state: KeyState): StoredKey {
-  return { info: { ...key.info, state }, secret: key.secret };
+function newKeyPair(algorithm: Exclude<KeyAlgorithm, 'aes-256'>): {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+} {
+  switch (algorithm) {
+    case 'ecdsa-p256':
+      return generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    case 'ed25519':
+      return generateKeyPairSync('ed25519');
+    case 'ml-dsa-65':
+      return generateKeyPairSync('ml-dsa-65');
+    default:
+      return algorithm satisfies never;
+  }
 }
 
-function refused(id: string, verb: string): CryptoError {
-  return new CryptoError(
-    'crypto.key-refused',
-    `expected a key that may ${verb}, ${id} is for another purpose`,
-  );
+function withState(key: StoredKey, state: KeyState): StoredKey {
+  return { info: { ...key.info, state }, secret: key.secret };
 }

@@ -1,7 +1,7 @@
 export { canonicalJson, parseCanonicalJson } from './canonical-json.ts';
 export { isDigest, sha256, sha256Bytes, sha256Hex } from './digest.ts';
 export { open, type SealedBlobParts, seal } from './envelope.ts';
-export { CRYPTO_ERRORS, CryptoError, type CryptoErrorCode } from './errors.ts';
+export { CRYPTO_ERRORS, CryptoError, type CryptoErrorCode, isKeysAway } from './errors.ts';
 export {
   createFileKeyStore,
   FileKeyStore,
@@ -9,6 +9,7 @@ export {
   openFileKeyStore,
 } from './file-key-store.ts';
 export {
+  INITIAL_PURPOSES,
   KEY_PURPOSES,
   type KeyAlgorithm,
   type KeyInfo,
@@ -17,8 +18,18 @@ export {
   type KeyStore,
 } from './key-store.ts';
 export { unwrapKey, wrapKey } from './key-wrap.ts';
+export { DEFAULT_PIN_POLICY, type PinPolicy } from './pin-guard.ts';
+export {
+  createPkcs11KeyStore,
+  openPkcs11KeyStore,
+  Pkcs11KeyStore,
+  type Pkcs11KeyStoreOptions,
+} from './pkcs11-key-store.ts';
+export { SOFTHSM_PATHS } from './pkcs11-module.ts';
+export { isPkcs11Uri, type Pkcs11Uri, parsePkcs11Uri } from './pkcs11-uri.ts';
 export { SecretBuffer } from './secret-buffer.ts';
 export { dssePreAuthEncoding, verifySignature } from './signatures.ts';
+export { ensureSoftHsmToken, type SoftHsmTokenOptions } from './softhsm-token.ts';
 export {
   DEFAULT_PASSPHRASE_COST,
   ensureUnlockFile,

@@ -2,7 +2,13 @@ import { createCipheriv, createDecipheriv, randomBytes, timingSafeEqual } from '
 import { canonicalJson, parseCanonicalJson } from './canonical-json.ts';
 import { sha256Hex } from './digest.ts';
 import { CryptoError } from './errors.ts';
-import { KEY_PURPOSES, type KeyInfo, type KeyState, PURPOSE_ALGORITHMS } from './key-store.ts';
+import {
+  INITIAL_PURPOSES,
+  KEY_PURPOSES,
+  type KeyInfo,
+  type KeyState,
+  PURPOSE_ALGORITHMS,
+} from './key-store.ts';
 import { SecretBuffer } from './secret-buffer.ts';
 import { isUnlockRecord, type UnlockKeys, type UnlockRecord } from './unlock-secret.ts';
 
@@ -13,14 +19,15 @@ export interface StoredKey {
 }
 
 /**
- * `keys.json`, version 1: canonical JSON and a line feed. What is public stands in clear, so that a verifier can
+ * `keys.json`, versions 1 and 2: canonical JSON and a line feed. What is public stands in clear, so that a verifier can
  * read public keys without the unlock secret. `sealed` holds the private parts (each a big-endian uint32 length and
  * its bytes, in the order of `keys`), encrypted with AES-256-GCM; `v`, `format`, `unlock`, `keys` are its associated
  * data. `check` tells a wrong secret from a changed file. `digest` covers all else and finds plain damage before any
  * work is spent on the secret.
  */
 export interface KeyFile {
-  readonly v: 1;
+  /** 2 where there is a key of a purpose that version 1 did not have. */
+  readonly v: 1 | 2;
   readonly format: 'ai-guardian-keys';
   readonly unlock: UnlockRecord;
   readonly keys: readonly KeyInfo[];
@@ -34,7 +41,8 @@ const TAG_BYTES = 16;
 const STATES: readonly KeyState[] = ['active', 'retired', 'revoked'];
 
 export function encodeKeyFile(unlock: UnlockRecord, keys: readonly StoredKey[], with_: UnlockKeys): string {
-  const head = { v: 1, format: 'ai-guardian-keys', unlock, keys: keys.map((key) => key.info) } as const;
+  const v = keys.some(({ info }) => !INITIAL_PURPOSES.includes(info.purpose)) ? 2 : 1;
+  const head = { v, format: 'ai-guardian-keys', unlock, keys: keys.map((key) => key.info) } as const;
   const nonce = randomBytes(12);
   const cipher = with_.encryption.use((key) =>
     createCipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES }),
@@ -68,7 +76,7 @@ export function parseKeyFile(text: string): KeyFile {
   } catch (cause) {
     throw changed('it is not canonical json', cause);
   }
-  if (!isKeyFile(value)) throw changed('it is not of version 1');
+  if (!isKeyFile(value)) throw changed('it is not of version 1 or 2');
   const { digest, ...body } = value;
   if (sha256Hex(canonicalJson(body)) !== digest) throw changed('its digest does not fit');
   return value;
@@ -117,7 +125,7 @@ function isKeyFile(value: unknown): value is KeyFile {
   if (typeof value !== 'object' || value === null) return false;
   const file = value as Record<string, unknown>;
   return (
-    file.v === 1 &&
+    (file.v === 1 || file.v === 2) &&
     file.format === 'ai-guardian-keys' &&
     isUnlockRecord(file.unlock) &&
     Array.isArray(file.keys) &&
@@ -127,7 +135,7 @@ function isKeyFile(value: unknown): value is KeyFile {
   );
 }
 
-function isKeyInfo(value: unknown): value is KeyInfo {
+export function isKeyInfo(value: unknown): value is KeyInfo {
   if (typeof value !== 'object' || value === null) return false;
   const { id, purpose, algorithm, createdAt, state, publicKeyPem } = value as Record<string, unknown>;
   const known = KEY_PURPOSES.find((each) => each === purpose);

@@ -1,7 +1,12 @@
 import type { SecretBuffer } from './secret-buffer.ts';
 
-export type KeyPurpose = 'model-signing' | 'evaluator-signing' | 'log-signing' | 'wrapping';
-export type KeyAlgorithm = 'ecdsa-p256' | 'ed25519' | 'aes-256';
+export type KeyPurpose =
+  | 'model-signing'
+  | 'evaluator-signing'
+  | 'log-signing'
+  | 'wrapping'
+  | 'post-quantum-signing';
+export type KeyAlgorithm = 'ecdsa-p256' | 'ed25519' | 'aes-256' | 'ml-dsa-65';
 
 /**
  * `active` does everything its purpose allows. `retired` no longer signs or wraps, but still unwraps, and its
@@ -9,12 +14,16 @@ export type KeyAlgorithm = 'ecdsa-p256' | 'ed25519' | 'aes-256';
  */
 export type KeyState = 'active' | 'retired' | 'revoked';
 
-export const KEY_PURPOSES: readonly KeyPurpose[] = [
+/** What every key store has a key for from its first day. */
+export const INITIAL_PURPOSES: readonly KeyPurpose[] = [
   'model-signing',
   'evaluator-signing',
   'log-signing',
   'wrapping',
 ];
+
+/** Every purpose; a key for second signatures is made when they are first asked for. */
+export const KEY_PURPOSES: readonly KeyPurpose[] = [...INITIAL_PURPOSES, 'post-quantum-signing'];
 
 /** What a key of each purpose is made of. */
 export const PURPOSE_ALGORITHMS: Readonly<Record<KeyPurpose, KeyAlgorithm>> = {
@@ -24,6 +33,8 @@ export const PURPOSE_ALGORITHMS: Readonly<Record<KeyPurpose, KeyAlgorithm>> = {
   // C2SP signed notes are Ed25519.
   'log-signing': 'ed25519',
   wrapping: 'aes-256',
+  // FIPS 204; a second signature beside that of model-signing.
+  'post-quantum-signing': 'ml-dsa-65',
 };
 
 /** The public side of one key. */
@@ -40,7 +51,7 @@ export interface KeyInfo {
 
 /** Keeps keys and uses them for its callers; no private key leaves it. Asynchronous, since a key may live in hardware. */
 export interface KeyStore {
-  /** `file` for the encrypted file. */
+  /** `file` for the encrypted file, `pkcs11` for a token. */
   readonly kind: string;
   list(): Promise<readonly KeyInfo[]>;
   /** The one active key of a purpose. Throws `crypto.key-missing`. */
@@ -48,8 +59,12 @@ export interface KeyStore {
   find(id: string): Promise<KeyInfo | undefined>;
   /** Makes the purpose's new active key and retires the one before. Durable when resolved. */
   generate(purpose: KeyPurpose): Promise<KeyInfo>;
+  /** Ends a key's use for signing and wrapping. Durable when resolved. Throws `crypto.key-missing`, `crypto.key-refused`. */
+  retire(id: string): Promise<KeyInfo>;
+  /** Ends every use of a key. What only a revoked wrapping key opens is lost: wrap anew first. */
+  revoke(id: string): Promise<KeyInfo>;
   /**
-   * Signs a whole message: `ecdsa-p256` gives DER over SHA-256, `ed25519` 64 raw bytes.
+   * Signs a whole message: `ecdsa-p256` gives DER over SHA-256, `ed25519` and `ml-dsa-65` raw bytes.
    * Throws `crypto.key-missing`, `crypto.key-refused`.
    */
   sign(keyId: string, message: Uint8Array): Promise<Uint8Array>;

@@ -2,7 +2,8 @@ import { createPublicKey, verify } from 'node:crypto';
 import type { KeyAlgorithm } from './key-store.ts';
 
 /**
- * Whether a signature over a whole message is good: `ecdsa-p256` as DER over SHA-256, `ed25519` as 64 bytes.
+ * Whether a signature over a whole message is good: `ecdsa-p256` as DER over SHA-256, `ed25519` and
+ * `ml-dsa-65` as raw bytes.
  * Anything malformed, and a key of another kind than `algorithm`, is simply not good: it never throws.
  */
 export function verifySignature(
@@ -21,6 +22,8 @@ export function verifySignature(
       case 'ed25519':
         if (key.asymmetricKeyType !== 'ed25519') return false;
         return signature.length === 64 && verify(null, message, key, signature);
+      case 'ml-dsa-65':
+        return key.asymmetricKeyType === 'ml-dsa-65' && verify(null, message, key, signature);
       case 'aes-256':
         return false;
       default:
