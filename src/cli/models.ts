@@ -6,6 +6,9 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { refuseExisting } from './lab.ts';
 import { gatesTable } from './metrics-text.ts';
+import { registerDoor } from './models-door.ts';
+import { evidenceLines, registerHistory } from './models-history.ts';
+import { modelRoute, splitReference, splitVersion } from './models-reference.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
@@ -33,11 +36,7 @@ export function registerModels({ program, action }: Registrar): void {
     .argument('<name>', 'flow')
     .option('--alias <name>', 'which alias', 'champion')
     .action(action<{ alias: string }>(rollback));
-  models
-    .command('history')
-    .description('Who pointed which alias where, when, and at which index of the audit log.')
-    .argument('<name>', 'flow')
-    .action(action(history));
+  registerHistory(models, action);
   models
     .command('verify')
     .description('Checks signature, digests, encryption and the audit log for one version.')
@@ -50,21 +49,8 @@ export function registerModels({ program, action }: Registrar): void {
     .requiredOption('--out <folder>', 'a folder that does not exist yet')
     .addHelpText('after', '\nExample:\n  guardian models export flow@champion --out flow-model')
     .action(action<{ out: string }>(exportModel));
+  registerDoor(models, action);
 }
-
-/** Splits `flow@champion` into its parts; without an @ the champion is meant. */
-export function splitReference(reference = ''): { name: string; at: string } {
-  const [name = '', at = 'champion', ...rest] = reference.split('@');
-  if (name === '' || at === '' || rest.length > 0) {
-    throw new CliError(
-      'cli.usage',
-      `expected a reference such as flow@champion, got ${printable(reference)}`,
-    );
-  }
-  return { name, at };
-}
-
-const path = (name: string, rest = '') => `/v1/models/${encodeURIComponent(name)}${rest}`;
 
 async function list(context: Context): Promise<undefined> {
   const { models } = await withSession(
@@ -94,7 +80,7 @@ async function list(context: Context): Promise<undefined> {
 async function show(context: Context, _: unknown, reference?: string): Promise<undefined> {
   const { name, at } = splitReference(reference);
   const details = (await withSession(context, ({ api }) =>
-    api.call('GET', path(name, `?version=${encodeURIComponent(at)}`)),
+    api.call('GET', modelRoute(name, `?version=${encodeURIComponent(at)}`)),
   )) as VersionDetails;
   const { manifest, gates } = details;
   context.output.line(`${details.name} ${details.version}  ${details.aliases.join(' ')}`);
@@ -105,17 +91,26 @@ async function show(context: Context, _: unknown, reference?: string): Promise<u
   context.output.line(`author        ${printable(details.author)}, ${details.createdAt}`);
   context.output.line();
   context.output.line(gatesTable(gates));
+  const { approvals, approvalsRequired, evidence } = details;
+  context.output.line(
+    `\napprovals ${approvals.length} of ${approvalsRequired}${approvals.map(({ principal }) => ` ${printable(principal)}`).join(',')}`,
+  );
+  if (manifest.imported !== undefined) {
+    const { name: origin, version, author, signer } = manifest.imported;
+    context.output.line(
+      `imported from ${origin}@${version} by ${printable(author)}, signed by ${signer.slice(0, 16)}…`,
+    );
+  }
+  if (evidence === null) context.output.line('gates: submitter');
+  else for (const line of evidenceLines(evidence)) context.output.line(line);
   context.output.object({ type: 'model.result', ...details });
   return undefined;
 }
 
 async function promote(context: Context, options: { alias: string }, reference?: string): Promise<undefined> {
-  const { name, at } = splitReference(reference);
-  if (reference?.includes('@') !== true) {
-    throw new CliError('cli.usage', 'expected the version to promote, such as flow@1.2.0');
-  }
+  const { name, version } = splitVersion(reference, 'promote');
   const change = (await withSession(context, ({ api }) =>
-    api.call('POST', path(name, '/promote'), { version: at, alias: options.alias }),
+    api.call('POST', modelRoute(name, '/promote'), { version, alias: options.alias }),
   )) as AliasChange;
   sayChange(context, change);
   return undefined;
@@ -123,7 +118,7 @@ async function promote(context: Context, options: { alias: string }, reference?:
 
 async function rollback(context: Context, options: { alias: string }, name = ''): Promise<undefined> {
   const change = (await withSession(context, ({ api }) =>
-    api.call('POST', path(name, '/rollback'), { alias: options.alias }),
+    api.call('POST', modelRoute(name, '/rollback'), { alias: options.alias }),
   )) as AliasChange;
   sayChange(context, change);
   return undefined;
@@ -133,34 +128,16 @@ function sayChange(context: Context, change: AliasChange): void {
   context.output.line(
     `${change.name}@${change.alias} is now ${change.version} (audit entry ${change.intent})`,
   );
-  context.output.object({ type: 'alias.result', ...change });
-}
-
-async function history(context: Context, _: unknown, name = ''): Promise<undefined> {
-  const { changes } = (await withSession(context, ({ api }) => api.call('GET', path(name, '/history')))) as {
-    changes: readonly AliasChange[];
-  };
   context.output.line(
-    table(
-      ['time', 'alias', 'version', 'action', 'by', 'audit entry'],
-      changes.map((change) => [
-        change.time,
-        change.alias,
-        change.version,
-        change.action,
-        printable(change.principal),
-        String(change.intent),
-      ]),
-    ),
+    `approved by ${change.approvals.length} of ${change.approvalsRequired}: ${printable(change.approvals.join(', '))}; gates: ${change.gates}`,
   );
-  context.output.object({ type: 'history.result', name, changes });
-  return undefined;
+  context.output.object({ type: 'alias.result', ...change });
 }
 
 async function verify(context: Context, _: unknown, reference?: string): Promise<undefined> {
   const { name, at } = splitReference(reference);
   const result = (await withSession(context, ({ api }) =>
-    api.call('GET', path(name, `/verify?version=${encodeURIComponent(at)}`)),
+    api.call('GET', modelRoute(name, `/verify?version=${encodeURIComponent(at)}`)),
   )) as { version: string; digest: string; steps: readonly string[] };
   for (const step of result.steps) context.output.line(`${context.output.style('green', 'ok')}  ${step}`);
   context.output.line(`${name}@${result.version} is verified: ${result.digest}`);
@@ -174,7 +151,7 @@ export async function fetchExport(
   reference: string,
 ): Promise<Readonly<Record<string, string>>> {
   const { name, at } = splitReference(reference);
-  const { files } = (await call('GET', path(name, `/versions/${encodeURIComponent(at)}/export`))) as {
+  const { files } = (await call('GET', modelRoute(name, `/versions/${encodeURIComponent(at)}/export`))) as {
     files: Record<string, string>;
   };
   return files;

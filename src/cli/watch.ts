@@ -6,7 +6,7 @@ import { type FlowRecord, type FlowSource, openFlowSource } from '../traffic/ind
 import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
-import { splitReference } from './models.ts';
+import { splitReference } from './models-reference.ts';
 import { parseChoice } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { openSession, type Session } from './session.ts';

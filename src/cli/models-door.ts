@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { loadSchema, schemaBytes } from '../features/index.ts';
+import { type Approval, type GateData, type PublishedVersion, readExport } from '../registry/index.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { modelRoute, splitVersion } from './models-reference.ts';
+import type { Registrar } from './registrar.ts';
+import { withSession } from './session.ts';
+import { count, printable } from './text.ts';
+
+interface GateDataOptions {
+  readonly labels?: string;
+  readonly schema: string;
+}
+
+interface ImportCommandOptions {
+  readonly key: readonly string[];
+  readonly name?: string;
+}
+
+/** What lets a version in: approvals, data for the gates, imports. */
+export function registerDoor(models: Command, action: Registrar['action']): void {
+  models
+    .command('approve')
+    .description('Records that you, who did not publish it, approve a version.')
+    .argument('<version>', 'flow@1.2.0')
+    .addHelpText('after', '\nExample:\n  guardian models approve flow@1.2.0')
+    .action(action(approve));
+  const gateData = models
+    .command('gate-data')
+    .description('The data on which the registry runs the gates again before it promotes.');
+  gateData
+    .command('add')
+    .description('Registers labelled data by path and digest; a file that changes later is refused.')
+    .argument('<name>', 'flow')
+    .argument('<file>', 'a table by its schema, or flows with --labels; on the machine of the registry')
+    .requiredOption('--schema <name|file>', 'feature schema: flow-core, nsl-kdd, ... or a file')
+    .option('--labels <file>', 'labels of the flows, as `guardian lab` writes them')
+    .addHelpText(
+      'after',
+      '\nExample:\n  guardian models gate-data add nsl KDDTrain+_20Percent.txt.gz --schema nsl-kdd',
+    )
+    .action(action<GateDataOptions>(addGateData));
+  gateData
+    .command('show')
+    .description('Shows which data are registered.')
+    .argument('<name>', 'flow')
+    .action(action(showGateData));
+  models
+    .command('import')
+    .description('Takes in an exported version: verified with keys you trust, gated here, signed anew.')
+    .argument('<folder>', 'as `guardian models export` writes it')
+    .requiredOption('--key <pem...>', 'public keys whose signatures you trust')
+    .option('--name <model>', 'name to take it in under; its own by default')
+    .addHelpText('after', '\nExample:\n  guardian models import flow-model --key flow-model.pub.pem')
+    .action(action<ImportCommandOptions>(importModel));
+}
+
+async function approve(context: Context, _: unknown, reference?: string): Promise<undefined> {
+  const { name, version } = splitVersion(reference, 'approve');
+  const approval = (await withSession(context, ({ api }) =>
+    api.call('POST', modelRoute(name, '/approve'), { version }),
+  )) as Approval;
+  context.output.line(
+    `${name}@${approval.version} is approved by ${printable(approval.principal)} until ${approval.expiresAt} (audit entry ${approval.intent})`,
+  );
+  context.output.object({ type: 'approval.result', ...approval });
+  return undefined;
+}
+
+async function addGateData(
+  context: Context,
+  options: GateDataOptions,
+  name = '',
+  file = '',
+): Promise<undefined> {
+  const { schema } = await loadSchema(options.schema);
+  const data = (await withSession(context, ({ api }) =>
+    api.call('POST', modelRoute(name, '/gate-data'), {
+      path: resolve(file),
+      ...(options.labels !== undefined && { labels: resolve(options.labels) }),
+      schema: Buffer.from(schemaBytes(schema)).toString('base64'),
+    }),
+  )) as GateData;
+  sayGateData(context, data);
+  return undefined;
+}
+
+async function showGateData(context: Context, _: unknown, name = ''): Promise<undefined> {
+  const { gateData } = (await withSession(context, ({ api }) =>
+    api.call('GET', modelRoute(name, '/gate-data')),
+  )) as { gateData: GateData | null };
+  if (gateData === null) {
+    context.output.line(
+      `${printable(name)} has no gate data: the submitter's gates count, where policy lets them`,
+    );
+    context.output.object({ type: 'gate-data.result', name, gateData });
+  } else sayGateData(context, gateData);
+  return undefined;
+}
+
+function sayGateData({ output }: Context, data: GateData): void {
+  output.line(
+    `the gates of ${data.name} are run on ${printable(basename(data.path))}: ${count(data.rows)} rows, ${count(data.attacks)} of them attacks`,
+  );
+  output.line(`digest  ${data.digest}`);
+  output.line(`schema  ${data.schemaId}`);
+  output.line(`by      ${printable(data.principal)}, ${data.time} (audit entry ${data.intent})`);
+  output.object({ type: 'gate-data.result', name: data.name, gateData: data });
+}
+
+async function importModel(context: Context, options: ImportCommandOptions, folder = ''): Promise<undefined> {
+  const files = await readExport(folder).catch((cause: unknown) => {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
+      throw new CliError('cli.usage', `there is no export in ${printable(folder)}`, { cause });
+    }
+    throw cause;
+  });
+  const keys = await Promise.all(options.key.map(readKey));
+  const published = (await withSession(context, ({ api }) =>
+    api.call('POST', '/v1/models/import', {
+      ...(options.name !== undefined && { name: options.name }),
+      files: Object.fromEntries(
+        Object.entries(files).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')]),
+      ),
+      keys,
+    }),
+  )) as PublishedVersion;
+  const { name, version, digest, intent } = published;
+  context.output.line(`imported as ${name}@${version} ${digest} (audit entry ${intent})`);
+  context.output.object({ type: 'import.result', ...published });
+  return undefined;
+}
+
+function readKey(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new CliError('cli.usage', `cannot read the key ${printable(path)}`, { cause });
+  });
+}
