@@ -1,5 +1,5 @@
 import type { Milliseconds } from '../../base/index.ts';
-import { type SshStyle, sshHello, sshRefusal, sshStyle } from '../benign/remote.ts';
+import { hiddenPort, type SshStyle, sshHello, sshRefusal, sshStyle } from '../benign/remote.ts';
 import type { Lab } from '../lab.ts';
 import {
   FTP_BANNER,
@@ -37,10 +37,7 @@ export function guessPasswords(lab: Lab, stage: Stage, startMs: Milliseconds, si
     'smb',
   ]);
   const server = victim(lab, stage);
-  // A service may listen where its owner hoped that nobody would look.
-  const port = random.chance(0.15)
-    ? random.pick([222, 2200, 8022, 10_022, random.integer(1024, 65_000)])
-    : portOf(lab, service);
+  const port = random.chance(0.25) ? hiddenPort(lab) : portOf(lab, service);
   const parallel = random.pick([1, 1, 2, 4, 4, 8, 10, 16, 16, 32, 64]);
   const pause = random.chance(0.7) ? random.logNormal(3.5, 2) : random.uniform(1500, 9000);
   const tries = random.pick([1, 1, 2, 3, 3, 6]);

@@ -34,6 +34,20 @@ export function sshStyle(lab: Lab): SshStyle {
   };
 }
 
+/** Where a service listens whose owner hopes that nobody will look. */
+export function hiddenPort(lab: Lab): number {
+  const { random } = lab;
+  return random.pick([
+    222,
+    2200,
+    8022,
+    10_022,
+    random.integer(200, 1023),
+    random.integer(1024, 49_151),
+    random.integer(49_152, 65_000),
+  ]);
+}
+
 /** Banner, key exchange and one authentication; `tries` passwords are refused first. */
 export function sshLogin(
   lab: Lab,
@@ -74,7 +88,7 @@ export function sshShell(lab: Lab, site: Site, host: Host, timeMs: Milliseconds)
   const session = new TcpSession(lab, {
     client: host,
     server,
-    port: random.chance(0.93) ? 22 : 2222,
+    port: random.chance(0.85) ? 22 : random.chance(0.3) ? 2222 : hiddenPort(lab),
     startMs: timeMs,
     rttMs: rttTo(lab, site, local),
     loss: site.loss,
@@ -117,6 +131,7 @@ export function sshAutomation(lab: Lab, site: Site, host: Host, timeMs: Millisec
   const tasks = random.integer(1, 6);
   const parallel = random.integer(1, 5);
   const style = sshStyle(lab);
+  const port = random.chance(0.85) ? 22 : hiddenPort(lab);
   let now = timeMs;
   for (let task = 0; task < tasks; task++) {
     targets.forEach((server, i) => {
@@ -124,7 +139,7 @@ export function sshAutomation(lab: Lab, site: Site, host: Host, timeMs: Millisec
       const session = new TcpSession(lab, {
         client: host,
         server,
-        port: 22,
+        port,
         startMs,
         rttMs: rttTo(lab, site, true),
       });
