@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { faultPoint, syncFolder, writeFileAtomic } from '../base/index.ts';
+import { type Digest, faultPoint, syncFolder, writeFileAtomic } from '../base/index.ts';
 import { StorageError } from './errors.ts';
 
 /**
@@ -10,6 +10,8 @@ import { StorageError } from './errors.ts';
  * link or special file stands in the way.
  */
 export interface BlobStore {
+  /** What it really is; a folder is never called ZFS. */
+  readonly kind: 'directory' | 'zfs';
   /**
    * Durable when resolved; after a crash the blob is there whole or not at all. Writing the same bytes again does
    * nothing; other bytes throw `storage.blob-exists`. The bytes stay the caller's.
@@ -22,6 +24,19 @@ export interface BlobStore {
   delete(name: string): Promise<void>;
   /** Sorted names at or below `prefix`, which ends at a segment's border; `''` lists everything. */
   list(prefix: string): Promise<readonly string[]>;
+  /**
+   * Told before an alias moves to a version. A ZFS store snapshots and holds the model's dataset, durably when resolved;
+   * a directory does nothing. May be repeated. Throws `storage.zfs-*`.
+   */
+  onPromotion(promotion: Promotion): Promise<void>;
+}
+
+/** A model's version that an alias is about to point at. */
+export interface Promotion {
+  readonly name: string;
+  readonly version: string;
+  /** Digest of the weights in clear. */
+  readonly digest: Digest;
 }
 
 /** Opens (and makes, mode 0700) the folder; removes temporary files that a crash left behind. */
@@ -45,6 +60,7 @@ export function checkBlobName(name: string): void {
 }
 
 class DirectoryBlobStore implements BlobStore {
+  readonly kind = 'directory';
   readonly #root: string;
 
   constructor(root: string) {
@@ -90,6 +106,8 @@ class DirectoryBlobStore implements BlobStore {
     if (kind === 'file') return [prefix];
     return kind === 'folder' ? (await this.#walk(prefix)).sort() : [];
   }
+
+  async onPromotion(): Promise<void> {}
 
   async #read(name: string): Promise<Uint8Array | undefined> {
     if ((await this.#kindOf(name)) !== 'file') return undefined;

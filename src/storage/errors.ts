@@ -67,6 +67,71 @@ export const STORAGE_ERRORS = {
     retry: false,
     says: 'A row holds text that this product does not write; the database was edited or damaged.',
   },
+  'storage.zfs-unavailable': {
+    category: 'resource',
+    retry: false,
+    says: 'The zfs or zpool program, or the kernel module behind it, is missing; install OpenZFS and load it.',
+  },
+  'storage.zfs-denied': {
+    category: 'resource',
+    retry: false,
+    says: 'ZFS refused this user; mounting needs root, and other operations can be delegated with zfs allow.',
+  },
+  'storage.zfs-dataset-missing': {
+    category: 'resource',
+    retry: false,
+    says: 'The named pool, dataset, snapshot or bookmark does not exist.',
+  },
+  'storage.zfs-dataset-exists': {
+    category: 'resource',
+    retry: false,
+    says: 'A dataset, snapshot, bookmark or hold of this name exists already.',
+  },
+  'storage.zfs-busy': {
+    category: 'resource',
+    retry: false,
+    says: 'ZFS keeps it: a snapshot is held by a promotion, or a file of the dataset is open.',
+  },
+  'storage.zfs-key-wrong': {
+    category: 'security',
+    retry: false,
+    says: 'The given key is not the one of the encrypted dataset; nothing was mounted.',
+  },
+  'storage.zfs-key-unloaded': {
+    category: 'security',
+    retry: false,
+    says: 'The key of the encrypted dataset is not loaded; nothing was read or written.',
+  },
+  'storage.zfs-not-mounted': {
+    category: 'security',
+    retry: false,
+    says: 'The dataset is not mounted where it should be; nothing was written to the folder in its place.',
+  },
+  'storage.zfs-unfit': {
+    category: 'security',
+    retry: false,
+    says: 'The dataset exists and is not a registry: it is not encrypted with aes-256-gcm under a key of its own.',
+  },
+  'storage.zfs-snapshot-differs': {
+    category: 'security',
+    retry: false,
+    says: 'A snapshot of this promotion exists and names another digest.',
+  },
+  'storage.zfs-replica-diverged': {
+    category: 'resource',
+    retry: false,
+    says: 'The replica has no snapshot in common with the source; replicate into a new dataset.',
+  },
+  'storage.zfs-output-unexpected': {
+    category: 'resource',
+    retry: false,
+    says: 'A ZFS program answered in a form that this version does not know.',
+  },
+  'storage.zfs-failed': {
+    category: 'resource',
+    retry: false,
+    says: 'A ZFS program ended with an error; the message holds what it said.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type StorageErrorCode = keyof typeof STORAGE_ERRORS;

@@ -1,6 +1,6 @@
 export { AccessKeyQueries, type AccessKeyRow } from './access-keys.ts';
 export { type AliasChangeRow, AliasQueries, type AliasRow } from './aliases.ts';
-export { type BlobStore, openDirectoryBlobStore } from './blob-store.ts';
+export { type BlobStore, openDirectoryBlobStore, type Promotion } from './blob-store.ts';
 export { type Database, openDatabase } from './database.ts';
 export {
   type DetectionFilter,
@@ -22,3 +22,8 @@ export {
 } from './state.ts';
 export { VersionQueries, type VersionRow } from './versions.ts';
 export type { WrapStore } from './wraps.ts';
+export { openZfsBlobStore, type ZfsBlobStore, type ZfsBlobStoreOptions } from './zfs-blob-store.ts';
+export type { PoolHealth, ZfsHealth, ZfsScan } from './zfs-health.ts';
+export { type ReplicatedDataset, type ReplicationOptions, replicateRegistry } from './zfs-replication.ts';
+export type { ZfsAnswer, ZfsRunner, ZfsStreamAnswer, ZfsTool } from './zfs-runner.ts';
+export type { PromotionSnapshot } from './zfs-snapshots.ts';
