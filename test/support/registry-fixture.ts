@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AuditLog, openAuditLog } from '../../src/audit/index.ts';
-import { type Clock, ManualClock, SeededRandom } from '../../src/base/index.ts';
+import { type Clock, type Digest, ManualClock, SeededRandom } from '../../src/base/index.ts';
 import {
   canonicalJson,
   createFileKeyStore,
@@ -10,7 +10,13 @@ import {
   sha256,
 } from '../../src/crypto/index.ts';
 import { BoostedModel, encodeModel } from '../../src/models/index.ts';
-import { type Candidate, openRegistry, type Registry, type RegistryParts } from '../../src/registry/index.ts';
+import {
+  type Candidate,
+  type GateEvaluator,
+  openRegistry,
+  type Registry,
+  type RegistryParts,
+} from '../../src/registry/index.ts';
 import {
   type BlobStore,
   type Database,
@@ -93,6 +99,60 @@ export function makeCandidate(
       configuration: { rounds: 3 },
       seed,
       trainer: 'fixture',
+    },
+  };
+}
+
+/** What a made-up set of gate data is, and how the next candidate does on it. Fields are changed by tests. */
+export interface FixtureGateData {
+  digest: Digest;
+  rows: number;
+  attacks: number;
+  accuracy: number;
+}
+
+/** An evaluator without data: it tells what it is told, and notes what it was asked. */
+export function fixtureEvaluator(): {
+  readonly evaluator: GateEvaluator;
+  readonly data: FixtureGateData;
+  readonly asked: { candidate: string; champion: string | undefined }[];
+} {
+  const data: FixtureGateData = { digest: sha256('fixture data'), rows: 100, attacks: 40, accuracy: 0.9 };
+  const asked: { candidate: string; champion: string | undefined }[] = [];
+  return {
+    data,
+    asked,
+    evaluator: {
+      inspect: async () => ({ digest: data.digest, rows: data.rows, attacks: data.attacks }),
+      evaluate: async ({ candidate, champion }) => {
+        asked.push({ candidate: candidate.version, champion: champion?.version });
+        const { digest, rows, attacks, accuracy } = data;
+        const passed = accuracy >= 0.8;
+        return {
+          digest,
+          rows,
+          attacks,
+          gates: {
+            v: 1,
+            passed,
+            gates: [{ name: 'accuracy', passed, value: accuracy, threshold: 0.8, comparison: '>=' }],
+            dataDigest: digest,
+            modelDigest: candidate.digest,
+            metrics: { accuracy: { value: accuracy, low: accuracy - 0.05, high: accuracy + 0.05 } },
+            createdAt: '2026-01-01T00:00:00.000Z',
+          },
+          drift:
+            champion === undefined
+              ? null
+              : {
+                  version: champion.version,
+                  digest: champion.digest,
+                  psi: 0.01,
+                  ks: 0.02,
+                  metrics: { accuracy: 0.001 },
+                },
+        };
+      },
     },
   };
 }
