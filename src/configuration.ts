@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { alertsConfigSchema } from './alerts/index.ts';
 import { type ConfigurationSources, type ResolvedConfiguration, resolveConfiguration } from './base/index.ts';
+import { CryptoError, parsePkcs11Uri } from './crypto/index.ts';
 import { inferenceConfigSchema } from './inference/index.ts';
 import { monitorConfigSchema } from './monitor/index.ts';
 import { retentionConfigSchema } from './registry/index.ts';
@@ -176,6 +177,39 @@ const registryConfigSchema = z.strictObject({
   retention: retentionConfigSchema.prefault({}),
 });
 
+const keysConfigSchema = z.strictObject({
+  uri: z
+    .string()
+    .max(1024)
+    .default('file')
+    .superRefine((text, context) => {
+      if (text === 'file') return;
+      try {
+        parsePkcs11Uri(text);
+      } catch (error) {
+        // It never repeats the text, which may hold a PIN.
+        const message = error instanceof CryptoError ? error.message : 'expected file or a pkcs11: uri';
+        context.addIssue({ code: 'custom', message });
+      }
+    })
+    .describe('where keys are: file, or a pkcs11: URI (RFC 7512) with the PIN in a file, pin-source=file:'),
+  postQuantum: z
+    .enum(['off', 'sign', 'require'])
+    .default('off')
+    .describe(
+      'a second signature by ML-DSA-65: not made; made and checked where there is one; demanded of every model',
+    ),
+});
+
+const storageConfigSchema = z.strictObject({
+  blobs: z
+    .string()
+    .regex(/^(?:directory|zfs:[A-Za-z][\w.-]*(?:\/[A-Za-z0-9][\w.-]*)+)$/)
+    .default('directory')
+    .describe('directory, or zfs:pool/registry: an encrypted OpenZFS dataset, made where it does not exist'),
+  zfsKeyFile: file('32 random bytes, the key of that dataset; zfs.key beside the unlock secret by default'),
+});
+
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */
 export const configurationSchema = z.strictObject({
   model: modelConfigSchema.prefault({}),
@@ -186,7 +220,9 @@ export const configurationSchema = z.strictObject({
   training: trainingConfigSchema.prefault({}),
   gates: gateConfigSchema.prefault({}),
   registry: registryConfigSchema.prefault({}),
+  keys: keysConfigSchema.prefault({}),
   monitor: monitorConfigSchema.prefault({}),
+  storage: storageConfigSchema.prefault({}),
   server: serverConfigSchema.prefault({}),
   log: z
     .strictObject({ level: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn') })

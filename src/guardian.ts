@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Detection, DetectionStore } from './alerts/index.ts';
@@ -13,13 +14,7 @@ import {
   systemClock,
 } from './base/index.ts';
 import type { Configuration } from './configuration.ts';
-import {
-  CryptoError,
-  createFileKeyStore,
-  type KeyStore,
-  openFileKeyStore,
-  type UnlockSecret,
-} from './crypto/index.ts';
+import { type KeyStore, openKeyStore, type UnlockSecret } from './crypto/index.ts';
 import {
   encodeEventInto,
   type FeatureBatch,
@@ -38,6 +33,7 @@ import {
   type Registry,
   type RegistryPolicy,
   type Resident,
+  UpdateService,
   type VerifiedModel,
 } from './registry/index.ts';
 import {
@@ -48,10 +44,13 @@ import {
   readMachineAddresses,
 } from './response/index.ts';
 import {
+  type BlobStore,
   claimState,
   type Database,
+  openConfiguredBlobs,
   openDatabase,
   openDirectoryBlobStore,
+  type StateLayout,
   type StateOwner,
   stateLayout,
 } from './storage/index.ts';
@@ -107,6 +106,7 @@ interface Parts {
   readonly keys: KeyStore;
   readonly log: AuditLog;
   readonly database: Database;
+  readonly blobs: BlobStore;
   readonly registry: Registry;
   readonly engine: Engine;
   readonly detections: DetectionStore;
@@ -125,7 +125,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
   const owner = await claimState(stateFolder);
   const opened: { close(): Promise<void> }[] = [{ close: () => owner.release() }];
   try {
-    const store = await openKeys(options, layout.keys, clock);
+    const store = await openKeys(options, layout, clock);
     opened.push(store);
     await mkdir(layout.audit, { recursive: true, mode: 0o700 });
     const log = await openAuditLog({ folder: layout.audit, keys: store, clock });
@@ -133,7 +133,11 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const keys = auditedKeyStore(store, log);
     const database = await openDatabase(layout.database);
     opened.push(database);
-    const blobs = await openDirectoryBlobStore(layout.blobs);
+    const blobs = await openConfiguredBlobs({
+      blobs: config.storage.blobs,
+      folder: layout.blobs,
+      keyFile: config.storage.zfsKeyFile ?? join(options.configFolder, 'zfs.key'),
+    });
     const { escrowFolder } = config.registry.retention;
     // A folder of its own: what stands beside it in a folder that somebody named is not ours to tidy.
     const escrow = await openDirectoryBlobStore(join(escrowFolder ?? stateFolder, 'escrow'));
@@ -150,7 +154,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
     const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });
     monitor.start();
-    const parts = { owner, keys, log, database, registry, engine, detections, monitor };
+    const parts = { owner, keys, log, database, blobs, registry, engine, detections, monitor };
     return new Guardian(options, { ...parts, guardrails: new Guardrails(policy) });
   } catch (error) {
     // Closed in reverse, and the first fault is the one that is told.
@@ -169,11 +173,13 @@ export class Guardian {
   readonly keys: KeyStore;
   readonly log: AuditLog;
   readonly database: Database;
+  readonly blobs: BlobStore;
   readonly registry: Registry;
   readonly engine: Engine;
   readonly detections: DetectionStore;
   readonly guardrails: Guardrails;
   readonly monitor: Monitor;
+  readonly updates: UpdateService;
   readonly #owner: StateOwner;
   readonly #denials: DenialCollapser;
   readonly #sweeper: NodeJS.Timeout;
@@ -198,11 +204,20 @@ export class Guardian {
     this.keys = parts.keys;
     this.log = parts.log;
     this.database = parts.database;
+    this.blobs = parts.blobs;
     this.registry = parts.registry;
     this.engine = parts.engine;
     this.detections = parts.detections;
     this.guardrails = parts.guardrails;
     this.monitor = parts.monitor;
+    const { registry, keys, log, clock } = this;
+    this.updates = new UpdateService({
+      registry,
+      keys,
+      log,
+      clock,
+      folder: join(this.stateFolder, 'updates'),
+    });
     this.#owner = parts.owner;
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
     this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
@@ -412,14 +427,20 @@ function checkExpected({ model }: Configuration, verified: VerifiedModel, { sche
   }
 }
 
-async function openKeys(options: GuardianOptions, path: string, clock: Clock): Promise<KeyStore> {
-  const secret = options.secret ?? { kind: 'file', path: join(options.configFolder, 'unlock.key') };
-  try {
-    return await openFileKeyStore({ path, secret, clock });
-  } catch (error) {
-    if (!(error instanceof CryptoError) || error.code !== 'crypto.store-missing') throw error;
-    return createFileKeyStore({ path, secret, clock });
-  }
+/**
+ * A store is made with a new state only: a state that has a log has keys somewhere, and others would not fit it.
+ */
+function openKeys(options: GuardianOptions, layout: StateLayout, clock: Clock): Promise<KeyStore> {
+  const { config, configFolder } = options;
+  return openKeyStore({
+    uri: config.keys.uri,
+    path: layout.keys,
+    secret: options.secret ?? { kind: 'file', path: join(configFolder, 'unlock.key') },
+    pinPath: join(configFolder, 'hsm.pin'),
+    attemptsPath: layout.pinAttempts,
+    clock,
+    create: !existsSync(join(layout.audit, 'checkpoint')),
+  });
 }
 
 function lastEnd(flows: readonly FlowRecord[]): Milliseconds {

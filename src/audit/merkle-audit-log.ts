@@ -6,7 +6,7 @@ import {
   type Milliseconds,
   writeFileAtomic,
 } from '../base/index.ts';
-import type { KeyStore } from '../crypto/index.ts';
+import { isKeysAway, type KeyStore } from '../crypto/index.ts';
 import type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
 import { type SignedCheckpoint, signCheckpoint } from './checkpoint.ts';
 import { type AuditEntry, type AuditInput, decodeEntry, encodeEntry } from './entry.ts';
@@ -44,6 +44,7 @@ export interface LogState {
   readonly openIntents: Map<number, AuditEntry>;
   /** The last one that was found while opening and may be stored. */
   readonly resumePoint: ResumePoint | undefined;
+  readonly onCheckpoint: ((checkpoint: SignedCheckpoint) => void) | undefined;
   readonly onClose: () => void;
 }
 
@@ -167,6 +168,9 @@ export class MerkleAuditLog implements AuditLog {
     try {
       await this.#inLine(async () => {
         if (this.#broken === undefined) await this.#sign();
+      }).catch((error: unknown) => {
+        // The entries are durable; the next opening covers them.
+        if (!isKeysAway(error)) throw error;
       });
     } finally {
       await this.#state.files.close();
@@ -299,6 +303,7 @@ export class MerkleAuditLog implements AuditLog {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#storeResumePoint();
+    this.#state.onCheckpoint?.(checkpoint);
     return checkpoint;
   }
 

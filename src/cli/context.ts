@@ -10,6 +10,8 @@ import type { Output } from './output.ts';
 export interface GlobalOptions {
   readonly state?: string;
   readonly config?: string;
+  /** `file` or a `pkcs11:` URI. */
+  readonly keys?: string;
   readonly json?: boolean;
 }
 
@@ -45,7 +47,7 @@ export async function createContext(options: GlobalOptions, parts: ContextParts)
   const resolved = await readConfiguration({
     environment,
     ...(file === undefined ? {} : { file }),
-    ...(parts.overrides === undefined ? {} : { overrides: parts.overrides }),
+    overrides: { ...parts.overrides, ...(options.keys !== undefined && { 'keys.uri': options.keys }) },
   });
   return {
     output: parts.output,

@@ -2,6 +2,7 @@ import { formatLine } from '../alerts/index.ts';
 import { verifyAuditLog } from '../audit/index.ts';
 import { loadSchema, schemaBytes } from '../features/index.ts';
 import type { Guardian } from '../guardian.ts';
+import { type AliasChange, RegistryError } from '../registry/index.ts';
 import { stateLayout } from '../storage/index.ts';
 import { evaluateModel, joinTables, runGates } from '../training/index.ts';
 import type { Context } from './context.ts';
@@ -46,6 +47,7 @@ const DEMO_TRAINING = {
 } as const;
 
 const ACTOR = { principal: 'demo' };
+const APPROVERS = ['demo-reviewer', 'demo-approver'];
 const MODEL = 'flow';
 
 export function registerDemo({ program, action }: Registrar): void {
@@ -204,10 +206,22 @@ async function trainFlowModel(context: Context, guardian: Guardian): Promise<voi
     },
     ACTOR,
   );
-  const change = await guardian.promote(MODEL, published.version, 'champion', ACTOR);
+  const change = await promoteApproved(context, guardian, published.version);
   output.line(
     `${MODEL}@${published.version} ${published.digest.slice(0, 23)}… signed, encrypted, champion since audit entry ${change.intent}`,
   );
+}
+
+/** Where two people have to approve, as with keys in a token, the demonstration plays them and says so. */
+async function promoteApproved(context: Context, guardian: Guardian, version: string): Promise<AliasChange> {
+  try {
+    return await guardian.promote(MODEL, version, 'champion', ACTOR);
+  } catch (error) {
+    if (!(error instanceof RegistryError) || error.code !== 'registry.approvals-missing') throw error;
+  }
+  for (const principal of APPROVERS) await guardian.registry.approve(MODEL, version, { principal });
+  context.output.line(`two approvals are asked for here: played by ${APPROVERS.join(' and ')}`);
+  return await guardian.promote(MODEL, version, 'champion', ACTOR);
 }
 
 /** The demo's model takes no one else's place. */

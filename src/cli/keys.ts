@@ -1,23 +1,97 @@
-import type { KeyInfo } from '../crypto/index.ts';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  CryptoError,
+  ensureSoftHsmToken,
+  isPkcs11Uri,
+  type KeyInfo,
+  parsePkcs11Uri,
+} from '../crypto/index.ts';
 import type { Context } from './context.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
+import { configureSoftHsm, installSoftHsm } from './softhsm-setup.ts';
 import { table } from './text.ts';
 
 export function registerKeys({ program, action }: Registrar): void {
   const keys = program.command('keys').description('The keys that sign models and log, and wrap data keys.');
   keys
     .command('init')
-    .description('Makes the state folder with its keys where there is none; harmless where there is.')
-    .action(action(list));
+    .description('Makes the state folder and its keys where there are none; harmless where there are.')
+    .addHelpText('after', INIT_HELP)
+    .action(action(init));
   keys
     .command('list')
     .description('Lists the keys: purpose, state and fingerprint, never the secret part.')
     .action(action(list));
 }
 
+const INIT_HELP = `
+With --keys pkcs11:token=NAME the keys are made in that token and never leave it. Without a module-path SoftHSM is
+meant: it is installed where that is possible (root on Debian), its token made, and a PIN put into a file of mode 600
+(pin-source=file:PATH, else hsm.pin in the configuration folder). A token of real hardware is initialised by its owner.
+
+Example:
+  guardian keys init --keys pkcs11:token=guardian
+  guardian demo --once --keys pkcs11:token=guardian`;
+
+async function init(context: Context): Promise<undefined> {
+  const { uri } = context.config.keys;
+  if (isPkcs11Uri(uri)) await prepareToken(context, uri);
+  await list(context);
+  if (!isPkcs11Uri(uri)) return undefined;
+  context.output.line('\nnext: put this into guardian.yaml, or pass --keys with each command');
+  context.output.line(`  keys:\n    uri: "${uri}"`);
+  return undefined;
+}
+
+/** SoftHSM and its token, where they are asked for and missing. */
+async function prepareToken(context: Context, uri: string): Promise<void> {
+  const { modulePath, pinPath = join(context.configFolder, 'hsm.pin') } = parsePkcs11Uri(uri);
+  const isSoftHsm = modulePath === undefined || /softhsm/i.test(modulePath);
+  if (isSoftHsm) await configureSoftHsm(context);
+  const ensure = () => ensureSoftHsmToken({ uri, secrets: () => makeSecrets(pinPath) });
+  let made: boolean;
+  try {
+    made = await ensure();
+  } catch (error) {
+    const isMissing = error instanceof CryptoError && error.code === 'crypto.module-missing';
+    if (!isMissing || !isSoftHsm || !(await installSoftHsm(context))) throw error;
+    made = await ensure();
+  }
+  if (made)
+    context.output.line(
+      `made a SoftHSM token; its PIN is in ${pinPath}, its officer's in ${pinPath}.officer`,
+    );
+}
+
+async function makeSecrets(pinPath: string): Promise<{ pin: string; soPin: string }> {
+  await mkdir(dirname(pinPath), { recursive: true, mode: 0o700 });
+  return { pin: await secretIn(pinPath), soPin: await secretIn(`${pinPath}.officer`) };
+}
+
+/** What the file says, or, where there is none, a new secret in a new file of mode 600. */
+async function secretIn(path: string): Promise<string> {
+  try {
+    const file = await open(path, 'wx', 0o600);
+    try {
+      const secret = randomBytes(16).toString('hex');
+      await file.writeFile(`${secret}\n`);
+      await file.sync();
+      return secret;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error) || error.code !== 'EEXIST') throw error;
+    return (await readFile(path, 'utf8')).replace(/\r?\n$/, '');
+  }
+}
+
 async function list(context: Context): Promise<undefined> {
-  const { keys } = (await withSession(context, ({ api }) => api.call('GET', '/v1/keys'))) as {
+  const { kind, keys } = (await withSession(context, ({ api }) => api.call('GET', '/v1/keys'))) as {
+    kind: string;
     keys: readonly KeyInfo[];
   };
   context.output.line(
@@ -26,6 +100,6 @@ async function list(context: Context): Promise<undefined> {
       keys.map((key) => [key.id, key.purpose, key.algorithm, key.state, key.createdAt]),
     ),
   );
-  context.output.object({ type: 'keys.result', keys });
+  context.output.object({ type: 'keys.result', kind, keys });
   return undefined;
 }

@@ -46,6 +46,7 @@ export function createProgram(parts: ProgramParts): { run(argv: readonly string[
       '--config <file>',
       'configuration (else GUARDIAN_CONFIG, else ~/.config/ai-guardian/guardian.yaml)',
     )
+    .option('--keys <uri>', 'where keys are: file, or pkcs11:token=NAME for a hardware token (else keys.uri)')
     .option('--json', 'one JSON object a line on stdout; the last is the result')
     .exitOverride()
     .configureOutput({
@@ -110,6 +111,7 @@ function applyToAll(command: Command): void {
       child.option('--json', 'one JSON object a line on stdout; the last is the result');
       child.option('--state <folder>', 'where state lives');
       child.option('--config <file>', 'configuration file');
+      child.option('--keys <uri>', 'file, or a pkcs11: URI');
     }
     applyToAll(child);
   }

@@ -18,6 +18,7 @@ export {
   type KeyStore,
 } from './key-store.ts';
 export { unwrapKey, wrapKey } from './key-wrap.ts';
+export { type OpenKeyStoreOptions, openKeyStore } from './open-key-store.ts';
 export { DEFAULT_PIN_POLICY, type PinPolicy } from './pin-guard.ts';
 export {
   createPkcs11KeyStore,

@@ -5,9 +5,8 @@ import { parsePkcs11Uri } from './pkcs11-uri.ts';
 
 export interface SoftHsmTokenOptions {
   readonly uri: string;
-  readonly pin: string;
-  /** Of the token's security officer. */
-  readonly soPin: string;
+  /** Asked for where a token is to be made: of its user, and of its security officer. */
+  secrets(): Promise<{ readonly pin: string; readonly soPin: string }>;
   readonly loadLibrary?: LoadLibrary;
 }
 
@@ -19,8 +18,7 @@ const LABEL_BYTES = 32;
  * already. Throws `crypto.hsm-away` where the module is not SoftHSM, and what loading the module throws.
  */
 export async function ensureSoftHsmToken(options: SoftHsmTokenOptions): Promise<boolean> {
-  const { token } = parsePkcs11Uri(options.uri);
-  const { modulePath } = parsePkcs11Uri(options.uri);
+  const { token, modulePath } = parsePkcs11Uri(options.uri);
   const module = await loadModule(modulePath, options.loadLibrary);
   const { api, library } = module;
   if (token === undefined || Buffer.byteLength(token) > LABEL_BYTES) {
@@ -42,12 +40,13 @@ export async function ensureSoftHsmToken(options: SoftHsmTokenOptions): Promise<
   }
   const free = slots.find(({ info }) => !isReady(info.flags));
   if (free === undefined) throw new CryptoError('crypto.hsm-away', 'SoftHSM offers no free slot');
+  const { pin, soPin } = await options.secrets();
   try {
-    api.C_InitToken(free.slot, options.soPin, token.padEnd(LABEL_BYTES));
+    api.C_InitToken(free.slot, soPin, token.padEnd(LABEL_BYTES));
     const session = api.C_OpenSession(free.slot, library.CKF_SERIAL_SESSION | library.CKF_RW_SESSION);
     try {
-      api.C_Login(session, library.CKU_SO, options.soPin);
-      api.C_InitPIN(session, options.pin);
+      api.C_Login(session, library.CKU_SO, soPin);
+      api.C_InitPIN(session, pin);
       api.C_Logout(session);
     } finally {
       api.C_CloseSession(session);

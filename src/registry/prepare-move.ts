@@ -1,5 +1,5 @@
-import { type Digest, GuardianError } from '../base/index.ts';
-import { canonicalJson, sha256 } from '../crypto/index.ts';
+import type { Digest } from '../base/index.ts';
+import { canonicalJson, isKeysAway, sha256 } from '../crypto/index.ts';
 import { approvalsRequired, checkApprovals } from './approvals.ts';
 import type { Actor, RegistryContext } from './context.ts';
 import { runDoorGates } from './door-gates.ts';
@@ -101,10 +101,8 @@ async function verifyOrResident(
   }
 }
 
-/** Whether an error, or what caused it, is that something is not there for now; and not that something is wrong. */
+/** Whether an error, or what caused it, is that the keys cannot be reached for now; and not that something is wrong. */
 export function isKeyStoreAway(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if (at instanceof GuardianError && at.category === 'resource') return true;
-  }
+  for (let at = error; at instanceof Error; at = at.cause) if (isKeysAway(at)) return true;
   return false;
 }

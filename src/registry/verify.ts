@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { type Digest, GuardianError } from '../base/index.ts';
 import {
   canonicalJson,
+  isKeysAway,
   type KeyStore,
   open,
   parseCanonicalJson,
@@ -226,7 +227,8 @@ async function step<T>(name: VerificationStep, work: () => T | Promise<T>): Prom
   try {
     return await work();
   } catch (cause) {
-    if (cause instanceof RegistryError) throw cause;
+    // That keys are away says nothing about the model.
+    if (cause instanceof RegistryError || isKeysAway(cause)) throw cause;
     const reason = cause instanceof GuardianError ? cause.code : 'unexpected failure';
     throw new RegistryError(VERIFICATION_STEPS[name], `verification stopped at step ${name}: ${reason}`, {
       cause,

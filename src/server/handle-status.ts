@@ -1,4 +1,5 @@
 import { PRODUCT } from '../alerts/index.ts';
+import { GuardianError } from '../base/index.ts';
 import type { LoadedModel } from '../inference/index.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
 import { openApiDocument } from './openapi.ts';
@@ -23,12 +24,14 @@ export const statusHandlers = {
     // A reading the system does not give is NaN, which JSON tells as null.
     reading: guardian.monitor.reading ?? guardian.monitor.tick(),
     throttle: guardian.monitor.throttle,
+    storage: await storageHealth(guardian),
   }),
   'GET /v1/config': ({ guardian }) => ({
     values: guardian.config,
     origins: Object.fromEntries(guardian.origins),
   }),
   'GET /v1/keys': async ({ guardian }) => ({
+    kind: guardian.keys.kind,
     keys: (await guardian.keys.list()).map(({ id, purpose, algorithm, createdAt, state, publicKeyPem }) => ({
       id,
       purpose,
@@ -39,6 +42,15 @@ export const statusHandlers = {
     })),
   }),
 } satisfies Partial<Handlers>;
+
+/** A pool that cannot be asked is told as one that fails: the status is wanted most then. */
+async function storageHealth({ blobs }: ServedGuardian): Promise<unknown> {
+  return await blobs.health().catch((error: unknown) => ({
+    kind: blobs.kind,
+    verdict: 'failing',
+    reason: error instanceof GuardianError ? error.code : 'unknown',
+  }));
+}
 
 /** Every model in place, by name. */
 export async function loadedModels(guardian: ServedGuardian): Promise<readonly LoadedModel[]> {

@@ -18,6 +18,8 @@ export interface StateLayout {
   readonly blobs: string;
   readonly wraps: string;
   readonly keys: string;
+  /** Wrong PINs of a token in a row. */
+  readonly pinAttempts: string;
   readonly database: string;
   readonly socket: string;
   readonly lock: string;
@@ -30,6 +32,7 @@ export function stateLayout(folder: string): StateLayout {
     blobs: join(folder, 'blobs'),
     wraps: join(folder, 'wraps'),
     keys: join(folder, 'keys.json'),
+    pinAttempts: join(folder, 'pin-attempts.json'),
     database: join(folder, 'guardian.db'),
     socket: join(folder, 'guardian.sock'),
     lock: join(folder, 'owner.lock'),

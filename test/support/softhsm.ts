@@ -47,7 +47,7 @@ export async function makeSoftHsm(): Promise<SoftHsm> {
   const modulePath = SOFTHSM_PATHS.find((path) => existsSync(path)) ?? '';
   const uri = (store = 'ai-guardian') =>
     `pkcs11:token=guardian;object=${store}?module-path=${modulePath}&pin-source=file:${pinPath}`;
-  await ensureSoftHsmToken({ uri: uri(), pin: PIN, soPin: SO_PIN });
+  await ensureSoftHsmToken({ uri: uri(), secrets: async () => ({ pin: PIN, soPin: SO_PIN }) });
   const [token = ''] = await readdir(tokens);
   const away = join(folder, 'away');
   return {
