@@ -21,7 +21,7 @@ function verify(frame: Uint8Array): { ip: number; layer4: number; protocol: numb
 test('every checksum of IPv4, TCP, UDP, ICMP and ICMPv6 is right', () => {
   const protocols = new Set<number>();
   let wrong = 0;
-  for (const { bytes } of labPackets({ seed: 2, seconds: 60, scale: 0.6, snapLength: 1514 })) {
+  for (const { bytes } of labPackets({ seed: 1, seconds: 60, scale: 0.6, snapLength: 1514 })) {
     const { ip, layer4, protocol } = verify(bytes);
     protocols.add(protocol);
     if (ip !== 0 || layer4 !== 0) wrong++;

@@ -136,8 +136,17 @@ describe('the demonstration, and what its model finds in real traffic', { timeou
   });
 
   it('promotes over the socket of a running server, which serves the new model at once', async () => {
-    const second = await guardian(home, ['demo', '--once', '--json', '--seed', '778']);
+    const pcap = join(home.folder, 'second.pcap');
+    const labels = join(home.folder, 'second.csv');
+    const lab = ['lab', '--out', pcap, '--labels', labels, '--seed', '31', '--seconds', '120'];
+    assert.equal((await guardian(home, lab)).exitCode, 0);
+    const second = await guardian(
+      home,
+      ['train', pcap, '--labels', labels, '--schema', 'flow-core', '--name', 'flow', '--json'],
+      { environment: { GUARDIAN_TRAINING_KINDS: 'true', GUARDIAN_TRAINING_ROUNDS: '40' } },
+    );
     assert.equal(second.exitCode, 0, second.stderr);
+    assert.equal((await guardian(home, ['models', 'promote', 'flow@1.1.0'])).exitCode, 0);
     const server = startGuardian(home, ['serve', '--port', '0', '--json']);
     try {
       const { url } = await waitForObject(server, 'serve.listening');
