@@ -159,6 +159,11 @@ async function moveAlias(
       if (!gatesPassed) {
         throw new RegistryError('registry.gate-failed', `${name}@${version} did not pass its gates`);
       }
+      const digest = context.index.publication(name, version)?.digest;
+      // Before the move: a promotion whose snapshot could not be taken did not happen.
+      if (action === 'promote' && digest !== undefined) {
+        await context.blobs.onPromotion({ name, version, digest });
+      }
       await context.db.aliases.move({
         name,
         alias,

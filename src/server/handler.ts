@@ -22,6 +22,7 @@ export type ServedGuardian = Pick<
   | 'engine'
   | 'detections'
   | 'monitor'
+  | 'blobs'
   | 'modelName'
   | 'load'
   | 'promote'

@@ -3,6 +3,7 @@ import { lstat, mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Digest, faultPoint, syncFolder, writeFileAtomic } from '../base/index.ts';
 import { StorageError } from './errors.ts';
+import type { ZfsHealth } from './zfs-health.ts';
 
 /**
  * Whole files under names of one or more segments, such as `models/flow/1.0.0/manifest.json`.
@@ -29,7 +30,12 @@ export interface BlobStore {
    * a directory does nothing. May be repeated. Throws `storage.zfs-*`.
    */
   onPromotion(promotion: Promotion): Promise<void>;
+  /** How what it stands on is. Throws `storage.zfs-*`. */
+  health(): Promise<StorageHealth>;
 }
+
+/** A directory knows nothing of its disk; the monitor watches how full that is. */
+export type StorageHealth = { readonly kind: 'directory' } | ({ readonly kind: 'zfs' } & ZfsHealth);
 
 /** A model's version that an alias is about to point at. */
 export interface Promotion {
@@ -108,6 +114,10 @@ class DirectoryBlobStore implements BlobStore {
   }
 
   async onPromotion(): Promise<void> {}
+
+  async health(): Promise<StorageHealth> {
+    return { kind: 'directory' };
+  }
 
   async #read(name: string): Promise<Uint8Array | undefined> {
     if ((await this.#kindOf(name)) !== 'file') return undefined;

@@ -1,6 +1,7 @@
 export { AccessKeyQueries, type AccessKeyRow } from './access-keys.ts';
 export { type AliasChangeRow, AliasQueries, type AliasRow } from './aliases.ts';
-export { type BlobStore, openDirectoryBlobStore, type Promotion } from './blob-store.ts';
+export { type BlobStore, openDirectoryBlobStore, type Promotion, type StorageHealth } from './blob-store.ts';
+export { type ConfiguredBlobs, openConfiguredBlobs } from './configured-blobs.ts';
 export { type Database, openDatabase } from './database.ts';
 export {
   type DetectionFilter,

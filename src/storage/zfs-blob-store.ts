@@ -31,7 +31,7 @@ export interface ZfsBlobStore extends BlobStore {
   /** Lets go of a promotion's snapshot and destroys it. Throws `storage.zfs-dataset-missing`. */
   releasePromotion(model: string, version: string): Promise<void>;
   /** State of the pool and its last scrub, and whether the dataset is open. */
-  health(): Promise<ZfsHealth>;
+  health(): Promise<{ readonly kind: 'zfs' } & ZfsHealth>;
   /** Unmounts the datasets and unloads their key. Throws `storage.zfs-busy` while files are open. */
   lock(): Promise<void>;
 }
@@ -130,12 +130,12 @@ class DatasetBlobStore implements ZfsBlobStore {
     await this.#snapshots.release(this.#datasetOf(model), version);
   }
 
-  async health(): Promise<ZfsHealth> {
+  async health(): Promise<{ readonly kind: 'zfs' } & ZfsHealth> {
     const { zfs, dataset } = this.#parts;
     const pool = await readPoolHealth(zfs, poolOf(dataset));
     const found = await zfs.properties(dataset, ['keystatus', 'mounted']);
     const isOpen = found?.get('keystatus') === 'available' && found.get('mounted') === 'yes';
-    return { ...pool, dataset, isOpen, verdict: isOpen ? pool.verdict : 'failing' };
+    return { kind: 'zfs', ...pool, dataset, isOpen, verdict: isOpen ? pool.verdict : 'failing' };
   }
 
   async lock(): Promise<void> {
