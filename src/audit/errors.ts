@@ -74,6 +74,21 @@ export const AUDIT_ERRORS = {
     retry: false,
     says: 'The log is shorter than, or differs from, a checkpoint that was kept elsewhere.',
   },
+  'audit.not-witnessed': {
+    category: 'security',
+    retry: false,
+    says: 'The checkpoint has fewer valid cosignatures of trusted witnesses than are wanted.',
+  },
+  'audit.witness-refused': {
+    category: 'resource',
+    retry: true,
+    says: 'A witness did not cosign the checkpoint; the next one is sent again.',
+  },
+  'audit.copy-failed': {
+    category: 'resource',
+    retry: true,
+    says: 'The checkpoint could not be copied to a place outside; the next one is tried again.',
+  },
   'audit.proof-invalid': {
     category: 'security',
     retry: false,

@@ -29,6 +29,8 @@ export interface OpenAuditLogOptions {
   readonly origin?: string;
   readonly clock: Clock;
   readonly policy?: CheckpointPolicy;
+  /** Told of each new checkpoint once it is durable. */
+  readonly onCheckpoint?: (checkpoint: SignedCheckpoint) => void;
 }
 
 /** One writer in this process; that there is one process is the state's lock. */
@@ -98,6 +100,7 @@ async function openIn(folder: string, files: LogFiles, options: OpenAuditLogOpti
     levels: scanned.levels,
     openIntents: intents,
     resumePoint,
+    onCheckpoint: options.onCheckpoint,
     onClose: () => openFolders.delete(folder),
   });
   // Read through the log itself, which holds them against the signed root.

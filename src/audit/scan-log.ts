@@ -30,8 +30,8 @@ export interface ScanOptions {
   readonly folder: string;
   /** Its signature verified by the caller. */
   readonly checkpoint: SignedCheckpoint;
-  /** A checkpoint that was kept elsewhere, its signature verified too. */
-  readonly outside?: SignedCheckpoint;
+  /** Checkpoints that were kept elsewhere, their signatures verified too. */
+  readonly outside?: readonly SignedCheckpoint[];
   /** Where to begin: the tree over all before, whose root a trusted key signed. The beginning of the log by default. */
   readonly start?: ResumedTree;
   readonly onEntry?: (index: number, bytes: Buffer) => void;
@@ -90,14 +90,15 @@ class LogScan {
       throw truncated(`level ${level} has ${count} hashes, more than the entries give`);
     }
     const size = this.#range.size;
-    const { checkpoint, outside } = this.#options;
+    const { checkpoint, outside = [] } = this.#options;
     if (this.#firstMismatch !== undefined) throw entryChanged(this.#firstMismatch);
     if (size < checkpoint.size) {
       if (this.#tornBytes > 0) throw entryChanged(size);
       throw truncated(`the checkpoint covers ${checkpoint.size} entries, found ${size}`);
     }
-    if (outside !== undefined && size < outside.size) {
-      const message = `the outside checkpoint covers ${outside.size} entries, the log holds ${size}`;
+    const longer = outside.find((each) => size < each.size);
+    if (longer !== undefined) {
+      const message = `the outside checkpoint covers ${longer.size} entries, the log holds ${size}`;
       throw new AuditError('audit.rolled-back', message);
     }
     return {
@@ -156,11 +157,11 @@ class LogScan {
    * otherwise: nothing was taken then, and going entry by entry finds out what it is.
    */
   async #takeWhole(tile: Buffer | undefined, bytes: Buffer | undefined): Promise<boolean> {
-    const { checkpoint, outside, onEntry } = this.#options;
+    const { checkpoint, outside = [], onEntry } = this.#options;
     const first = this.#range.size;
     const end = first + TILE_WIDTH;
     if (this.#firstMismatch !== undefined || end > checkpoint.size) return false;
-    if (outside !== undefined && outside.size > first && outside.size < end) return false;
+    if (outside.some((each) => each.size > first && each.size < end)) return false;
     if (bytes === undefined || tile?.length !== TILE_WIDTH * HASH_BYTES) return false;
     const entries = [...framedEntries(bytes)];
     const used = entries.reduce((sum, { length }) => sum + 2 + length, 0);
@@ -232,10 +233,11 @@ class LogScan {
   }
 
   #compareRoots(): void {
-    const { checkpoint, outside } = this.#options;
+    const { checkpoint, outside = [] } = this.#options;
     const size = this.#range.size;
     if (size === checkpoint.size) this.#compareToCheckpoint(checkpoint.root);
-    if (size === outside?.size && this.#range.root().toString('base64') !== outside.root) {
+    for (const each of outside) {
+      if (size !== each.size || this.#range.root().toString('base64') === each.root) continue;
       const message = `the first ${size} entries are not those that the outside checkpoint covers`;
       throw new AuditError('audit.rolled-back', message);
     }
