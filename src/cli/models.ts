@@ -8,7 +8,9 @@ import { refuseExisting } from './lab.ts';
 import { gatesTable } from './metrics-text.ts';
 import { registerDoor } from './models-door.ts';
 import { evidenceLines, registerHistory } from './models-history.ts';
+import { registerPull } from './models-pull.ts';
 import { modelRoute, splitReference, splitVersion } from './models-reference.ts';
+import { registerServeRepo } from './models-serve-repo.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
@@ -50,6 +52,8 @@ export function registerModels({ program, action }: Registrar): void {
     .addHelpText('after', '\nExample:\n  guardian models export flow@champion --out flow-model')
     .action(action<{ out: string }>(exportModel));
   registerDoor(models, action);
+  registerPull(models, action);
+  registerServeRepo(models, action);
 }
 
 async function list(context: Context): Promise<undefined> {

@@ -51,7 +51,7 @@ export { parseTag } from './tags.ts';
 export { UPDATE_ERRORS, UpdateError, type UpdateErrorCode } from './updates/errors.ts';
 export { DEFAULT_EXPIRY, type RepositoryExpiry } from './updates/next-repository.ts';
 export type { PublishedUpdates, PublishUpdatesOptions } from './updates/publish-updates.ts';
-export type { ImportModel, PulledModel, PulledUpdates, PullUpdatesOptions } from './updates/pull-updates.ts';
+export type { PulledModel, PulledUpdates, PullUpdatesOptions } from './updates/pull-updates.ts';
 export { METADATA_FOLDER, mirrorRepository, TARGETS_FOLDER } from './updates/repository-folder.ts';
 export { type ServedRepository, serveRepository } from './updates/serve-repository.ts';
 export {

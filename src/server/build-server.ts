@@ -10,6 +10,7 @@ import { eventHandlers } from './handle-events.ts';
 import { inferenceHandlers } from './handle-inference.ts';
 import { modelHandlers } from './handle-models.ts';
 import { statusHandlers } from './handle-status.ts';
+import { updateHandlers } from './handle-updates.ts';
 import { type Call, type Handlers, parsePart, type ServedGuardian, type ServerContext } from './handler.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { answerBrokenRequest, labelOf, refuse } from './refuse.ts';
@@ -31,6 +32,7 @@ const HANDLERS: Handlers = {
   ...detectionHandlers,
   ...modelHandlers,
   ...custodyHandlers,
+  ...updateHandlers,
   ...auditHandlers,
   ...accessHandlers,
   ...statusHandlers,

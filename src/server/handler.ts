@@ -22,6 +22,7 @@ export type ServedGuardian = Pick<
   | 'engine'
   | 'detections'
   | 'monitor'
+  | 'updates'
   | 'blobs'
   | 'modelName'
   | 'load'

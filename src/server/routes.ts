@@ -4,6 +4,7 @@ import { CUSTODY_ROUTES } from './custody-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import * as requests from './requests.ts';
 import type { Role } from './roles.ts';
+import { UPDATE_ROUTES } from './update-routes.ts';
 
 /** What is known about a route before any code of it runs. */
 export interface RouteSpec {
@@ -211,6 +212,7 @@ export const ROUTES = {
   },
 
   ...CUSTODY_ROUTES,
+  ...UPDATE_ROUTES,
 
   'GET /v1/audit': {
     role: 'auditor',

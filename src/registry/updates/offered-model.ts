@@ -22,15 +22,14 @@ export interface OfferedModel {
   readonly claims: ModelClaims;
   /** The signing key's SubjectPublicKeyInfo as PEM; it stands in the signed list of keys. */
   readonly publicKeyPem: string;
-  /** The targets by the names of an export's files; which ones an export has is for its verification to say. */
+  /** The targets by the names of an export's files. */
   readonly targets: ReadonlyMap<string, TargetFile>;
 }
 
 /** The field of the targets metadata in which the keys stand whose signatures over models count. */
 export const KEYS_FIELD = 'x-ai-guardian';
-/** What every export has. */
-const REQUIRED_FILES: readonly string[] = [...Object.values(SIGNED_FILES), SIGNATURE_FILE];
-const FILE_NAME = /^[a-z][a-z0-9.-]{0,63}$/;
+/** What every export has, and nothing else. */
+const EXPORT_FILES: readonly string[] = [...Object.values(SIGNED_FILES), SIGNATURE_FILE];
 
 const CLAIMS = z.object({
   name: z.string().refine(isName),
@@ -63,7 +62,7 @@ export function readOfferedModels(targets: Targets): readonly OfferedModel[] {
   const folders = new Map<string, Map<string, TargetFile>>();
   for (const [path, target] of Object.entries(targets.targets)) {
     const [name = '', version = '', file = '', ...rest] = path.split('/');
-    if (!isName(name) || !isVersion(version) || !FILE_NAME.test(file) || rest.length > 0) continue;
+    if (!isName(name) || !isVersion(version) || !EXPORT_FILES.includes(file) || rest.length > 0) continue;
     const folder = `${name}/${version}`;
     folders.set(folder, (folders.get(folder) ?? new Map()).set(file, target));
   }
@@ -80,7 +79,7 @@ function readModel(
   const read = [...files.values()].map((target) => CLAIMS.safeParse(target.custom));
   const texts = new Set(read.map((each) => (each.success ? JSON.stringify(each.data) : '')));
   const claims = read[0]?.data;
-  if (!REQUIRED_FILES.every((file) => files.has(file)) || texts.size !== 1 || claims === undefined) {
+  if (files.size !== EXPORT_FILES.length || texts.size !== 1 || claims === undefined) {
     throw mismatch(`expected ${folder} to be the files of an export that speak of one model`);
   }
   if (`${claims.name}/${claims.version}` !== folder) throw mismatch(`${folder} speaks of another model`);

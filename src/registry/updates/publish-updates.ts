@@ -29,7 +29,7 @@ import { updateSigners } from './update-keys.ts';
 
 /** What the update service is built from. */
 export interface UpdateParts {
-  readonly registry: Pick<Registry, 'list' | 'exportTo'>;
+  readonly registry: Pick<Registry, 'list' | 'exportTo' | 'importFiles'>;
   readonly keys: KeyStore;
   readonly log: AuditLog;
   readonly clock: Clock;

@@ -4,7 +4,7 @@ import { audited } from '../../audit/index.ts';
 import type { Digest } from '../../base/index.ts';
 import { sha256, sha256Hex } from '../../crypto/index.ts';
 import type { Actor } from '../context.ts';
-import { verifyExport } from '../export.ts';
+import { readExport, verifyExportFiles } from '../export.ts';
 import type { VerifiedModel } from '../verify.ts';
 import { UpdateError } from './errors.ts';
 import { type OfferedModel, readOfferedModels } from './offered-model.ts';
@@ -12,17 +12,6 @@ import { type UpdateParts, withWorkFolder } from './publish-updates.ts';
 import { METADATA_FOLDER, TARGETS_FOLDER } from './repository-folder.ts';
 import { urlBelow } from './target-name.ts';
 import { readTrustedRoot, trustRoot, type UpdateClient, withUpdateClient } from './update-client.ts';
-
-/** Takes a verified export into the registry, through its gates. The keys are those that may have signed it. */
-export type ImportModel = (
-  folder: string,
-  trustedKeysPem: readonly string[],
-  by: Actor,
-) => Promise<{ readonly version: string }>;
-
-export interface PullParts extends UpdateParts {
-  readonly importModel: ImportModel;
-}
 
 export interface PullUpdatesOptions {
   /** Of the repository, as `serve-repo` prints it: `metadata/` and `targets/` lie below. */
@@ -35,7 +24,10 @@ export interface PullUpdatesOptions {
 
 export interface PulledModel {
   readonly name: string;
+  /** Its version here; the import gives it one of our own. */
   readonly version: string;
+  /** Its version there. */
+  readonly offered: string;
   readonly digest: Digest;
   readonly schemaId: Digest;
   /** `present` where the registry had this very model already. */
@@ -55,7 +47,7 @@ export interface PulledUpdates {
  * caller at a time. Throws `registry.update-*`, what verification throws and what the import throws.
  */
 export async function pullUpdates(
-  parts: PullParts,
+  parts: UpdateParts,
   options: PullUpdatesOptions,
   by: Actor,
 ): Promise<PulledUpdates> {
@@ -85,7 +77,7 @@ export async function pullUpdates(
 }
 
 async function pullModel(
-  parts: PullParts,
+  parts: UpdateParts,
   client: UpdateClient,
   offered: OfferedModel,
   from: { readonly url: string; readonly by: Actor },
@@ -94,13 +86,16 @@ async function pullModel(
   const present = (await parts.registry.list(claims.name)).find(
     ({ digest, schemaId, isInLog }) => digest === claims.digest && schemaId === claims.schemaId && isInLog,
   );
-  if (present !== undefined) return { ...claims, version: present.version, state: 'present' };
+  if (present !== undefined)
+    return { ...claims, version: present.version, offered: claims.version, state: 'present' };
   return await withWorkFolder(parts.folder, async (scratch) => {
     const folder = join(scratch, 'model');
     await mkdir(folder);
     for (const [file, target] of offered.targets) await client.download(target, join(folder, file));
-    checkClaims(offered, await verifyExport(folder, [offered.publicKeyPem]));
-    const { version } = await parts.importModel(folder, [offered.publicKeyPem], from.by);
+    const files = await readExport(folder);
+    const { model } = await verifyExportFiles(files, [offered.publicKeyPem]);
+    checkClaims(offered, model);
+    const { version } = await parts.registry.importFiles(files, [offered.publicKeyPem], from.by);
     await parts.log.append({
       kind: 'event',
       action: 'model.pulled',
@@ -114,7 +109,7 @@ async function pullModel(
         schemaId: claims.schemaId,
       },
     });
-    return { ...claims, version, state: 'imported' };
+    return { ...claims, version, offered: claims.version, state: 'imported' };
   });
 }
 

@@ -1,13 +1,18 @@
 import type { Actor } from '../context.ts';
-import { type PublishedUpdates, type PublishUpdatesOptions, publishUpdates } from './publish-updates.ts';
-import { type PulledUpdates, type PullParts, type PullUpdatesOptions, pullUpdates } from './pull-updates.ts';
+import {
+  type PublishedUpdates,
+  type PublishUpdatesOptions,
+  publishUpdates,
+  type UpdateParts,
+} from './publish-updates.ts';
+import { type PulledUpdates, type PullUpdatesOptions, pullUpdates } from './pull-updates.ts';
 
 /** Models for and from other sites by TUF. One publication or pull at a time, in the order of the calls. */
 export class UpdateService {
-  readonly #parts: PullParts;
+  readonly #parts: UpdateParts;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(parts: PullParts) {
+  constructor(parts: UpdateParts) {
     this.#parts = parts;
   }
 
