@@ -74,21 +74,17 @@ export async function servedAt(
   const approvals = context.index
     .approvals(name, move.version)
     .filter(({ intent }) => move.approvalIntents.includes(intent));
-  return {
-    name,
-    alias,
-    at,
-    change: toChange(move),
-    until,
-    approvals,
-    evidence: move.evidence === undefined ? null : await readEvidence(context, move.evidence),
-    gateReport: await readGateReport(context, move),
-    proofs: await proveAll(context.log, [
+  const [evidence, gateReport, proofs] = await Promise.all([
+    move.evidence === undefined ? null : readEvidence(context, move.evidence),
+    readGateReport(context, move),
+    proveAll(context.log, [
       ['intent', move.intent],
       ['outcome', move.outcome],
       ...approvals.map(({ intent }) => ['approval', intent] as const),
     ]),
-  };
+  ]);
+  const change = toChange(move);
+  return { name, alias, at, change, until, approvals, evidence, gateReport, proofs };
 }
 
 /** The database must tell the same of this very move. */
@@ -123,13 +119,13 @@ async function readGateReport(context: RegistryContext, move: AliasMove): Promis
   return GATE_REPORT.parse(parseCanonicalJson(Buffer.from(gates).toString('utf8')));
 }
 
-async function proveAll(
+function proveAll(
   log: AuditLog,
   entries: readonly (readonly [ProvenMove['about'], number])[],
 ): Promise<readonly ProvenMove[]> {
-  const proofs: ProvenMove[] = [];
-  for (const [about, index] of entries) proofs.push({ about, index, proof: await proofText(log, index) });
-  return proofs;
+  return Promise.all(
+    entries.map(async ([about, index]) => ({ about, index, proof: await proofText(log, index) })),
+  );
 }
 
 function changed(move: AliasMove): RegistryError {
