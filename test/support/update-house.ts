@@ -1,7 +1,12 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/index.ts';
-import { mirrorRepository, type PublishUpdatesOptions, UpdateService } from '../../src/registry/index.ts';
+import {
+  mirrorRepository,
+  type PublishUpdatesOptions,
+  type RegistryParts,
+  UpdateService,
+} from '../../src/registry/index.ts';
 import { type House, makeCandidate, openHouse } from './registry-fixture.ts';
 
 /** A registry with an update service; `folder/repository` is what it serves. */
