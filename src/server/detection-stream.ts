@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply } from 'fastify';
+import type { Milliseconds } from '../base/index.ts';
 import { ServerError } from './errors.ts';
 import type { ServerContext } from './handler.ts';
 import { SERVER_LIMITS } from './limits.ts';
@@ -9,7 +10,11 @@ import { SERVER_LIMITS } from './limits.ts';
  * too slow loses the oldest states of a bounded buffer and is told how many; it holds up nobody.
  * Throws `server.streams-full`.
  */
-export function streamDetections(context: ServerContext, reply: FastifyReply): FastifyReply {
+export function streamDetections(
+  context: ServerContext,
+  reply: FastifyReply,
+  options: { readonly heartbeatMs?: Milliseconds } = {},
+): FastifyReply {
   const { guardian, metrics, streams } = context;
   if (streams.size >= SERVER_LIMITS.streams) {
     throw new ServerError('server.streams-full', `${SERVER_LIMITS.streams} streams are open`);
@@ -26,7 +31,7 @@ export function streamDetections(context: ServerContext, reply: FastifyReply): F
   const heartbeat = setInterval(() => {
     // One that does not drain its socket gets no more on top.
     if (!raw.writableNeedDrain) raw.write(': still here\n\n');
-  }, SERVER_LIMITS.streamHeartbeatMs).unref();
+  }, options.heartbeatMs ?? SERVER_LIMITS.streamHeartbeatMs).unref();
   const end = () => subscription.close();
   streams.add(end);
   raw.once('close', end);

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { after, before, suite, test } from 'node:test';
+import { after, before, mock, suite, test } from 'node:test';
 import type { FastifyReply } from 'fastify';
 import { openServedHouse, type ServedHouse, sentAttack } from '../../test/support/served-guardian.ts';
 import { stateLayout } from '../storage/index.ts';
@@ -61,7 +61,7 @@ function talk(text: string): Promise<string> {
 class SlowResponse extends EventEmitter {
   readonly written: string[] = [];
   destroyed = false;
-  readonly writableNeedDrain = false;
+  writableNeedDrain = false;
   readonly ended: Promise<void>;
   readonly #progress = new EventEmitter();
   #end: () => void = () => {};
@@ -115,7 +115,7 @@ suite('the admin key', () => {
 });
 
 suite('HTTP on loopback', () => {
-  test('is refused anywhere else until there is TLS', async () => {
+  test('is refused anywhere else without TLS', async () => {
     for (const host of ['0.0.0.0', '::', '192.0.2.1', 'example.org', '127.0.0.1.example.org']) {
       await assert.rejects(listenHttp(house.guardian, { host, port: 0 }), { code: 'server.tls-required' });
     }
@@ -243,6 +243,33 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     for (const end of context.streams) end();
     await raw.ended;
     assert.equal(context.streams.size, 0);
+  });
+
+  test('beats while nothing is found, but not on top of what its reader has not taken', async () => {
+    const { guardian } = house;
+    const raw = new SlowResponse();
+    const context = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set<() => void>() };
+    const reply = { raw, hijack() {} };
+    mock.timers.enable({ apis: ['setInterval'] });
+    try {
+      streamDetections(context, reply as unknown as FastifyReply, { heartbeatMs: 40 });
+      mock.timers.tick(39);
+      assert.deepEqual(raw.written, [': open\n\n']);
+      mock.timers.tick(1);
+      mock.timers.tick(40);
+      assert.deepEqual(raw.written.slice(1), [': still here\n\n', ': still here\n\n']);
+      raw.writableNeedDrain = true;
+      mock.timers.tick(400);
+      assert.equal(raw.written.length, 3);
+      raw.writableNeedDrain = false;
+      raw.destroy();
+      for (const end of context.streams) end();
+      await raw.ended;
+      mock.timers.tick(400);
+      assert.equal(raw.written.length, 3);
+    } finally {
+      mock.timers.reset();
+    }
   });
 
   test('ends when the server closes, and is bounded in number', async () => {

@@ -12,6 +12,8 @@ interface Bucket {
   at: Milliseconds;
 }
 
+const ROUNDING = 1e-6;
+
 /**
  * A token bucket for each name: so many requests at once, so many a second after that. Names are bounded in number;
  * the one unused longest is forgotten for a new one, and begins with a full bucket when it comes back.
@@ -39,8 +41,10 @@ export class TokenBuckets {
     this.#buckets.set(name, bucket);
     if (this.#buckets.size > this.#maxNames)
       this.#buckets.delete(this.#buckets.keys().next().value as string);
-    if (bucket.tokens < 1) return Math.max(1, Math.ceil(((1 - bucket.tokens) * 1000) / perSecond));
-    bucket.tokens--;
+    const missing = 1 - bucket.tokens;
+    // Fractions of tokens add up to a whole one but for rounding.
+    if (missing > ROUNDING) return Math.max(1, Math.ceil((missing * 1000) / perSecond - ROUNDING));
+    bucket.tokens = Math.max(0, bucket.tokens - 1);
     return 0;
   }
 }

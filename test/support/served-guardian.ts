@@ -19,13 +19,21 @@ export interface ServedHouse {
   close(): Promise<void>;
 }
 
-export async function openServedHouse(options: { readonly withModel?: boolean } = {}): Promise<ServedHouse> {
+export async function openServedHouse(
+  options: {
+    readonly withModel?: boolean;
+    /** As in `guardian.yaml`. */
+    readonly config?: Readonly<Record<string, unknown>>;
+    /** Where its clock stands at first. */
+    readonly now?: number;
+  } = {},
+): Promise<ServedHouse> {
   const folder = mkdtempSync(join(tmpdir(), 'guardian-'));
-  const clock = new ManualClock();
+  const clock = new ManualClock(options.now);
   const guardian = await openGuardian({
     stateFolder: join(folder, 'state'),
     configFolder: join(folder, 'config'),
-    config: configurationSchema.parse({}),
+    config: configurationSchema.parse(options.config ?? {}),
     origins: new Map([['server.port', 'default']]),
     clock,
   });
