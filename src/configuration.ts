@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { alertsConfigSchema } from './alerts/index.ts';
+import { auditConfigSchema } from './audit/index.ts';
 import { type ConfigurationSources, type ResolvedConfiguration, resolveConfiguration } from './base/index.ts';
 import { CryptoError, parsePkcs11Uri } from './crypto/index.ts';
 import { inferenceConfigSchema } from './inference/index.ts';
@@ -216,6 +217,7 @@ export const configurationSchema = z.strictObject({
   inference: inferenceConfigSchema.prefault({}),
   response: responseConfigSchema.prefault({}),
   alerts: alertsConfigSchema.prefault({}),
+  audit: auditConfigSchema.prefault({}),
   meter: meterConfigSchema.prefault({}),
   training: trainingConfigSchema.prefault({}),
   gates: gateConfigSchema.prefault({}),

@@ -2,7 +2,16 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Detection, DetectionStore } from './alerts/index.ts';
-import { type AuditLog, auditedKeyStore, type Denial, DenialCollapser, openAuditLog } from './audit/index.ts';
+import {
+  type AuditLog,
+  auditCoverage,
+  auditedKeyStore,
+  CheckpointPublisher,
+  type Denial,
+  DenialCollapser,
+  openAuditLog,
+  recordConfiguration,
+} from './audit/index.ts';
 import {
   type Clock,
   type ConfigOrigin,
@@ -105,6 +114,7 @@ interface Parts {
   readonly owner: StateOwner;
   readonly keys: KeyStore;
   readonly log: AuditLog;
+  readonly publisher: CheckpointPublisher;
   readonly database: Database;
   readonly blobs: BlobStore;
   readonly registry: Registry;
@@ -124,15 +134,34 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
   const layout = stateLayout(stateFolder);
   const owner = await claimState(stateFolder);
   const opened: { close(): Promise<void> }[] = [{ close: () => owner.release() }];
+  let publisher: CheckpointPublisher | undefined;
   try {
     const store = await openKeys(options, layout, clock);
     opened.push(store);
     await mkdir(layout.audit, { recursive: true, mode: 0o700 });
-    const log = await openAuditLog({ folder: layout.audit, keys: store, clock });
+    const { checkpointEntries, checkpointDelayMs } = config.audit;
+    const log = await openAuditLog({
+      ...{ folder: layout.audit, keys: store, clock },
+      policy: { entries: checkpointEntries, delayMs: checkpointDelayMs },
+      onCheckpoint: (checkpoint) => publisher?.publish(checkpoint),
+    });
     opened.push(log);
+    const onError = (error: unknown) => {
+      const code = error instanceof GuardianError ? error.code : 'unknown';
+      options.logger?.error({ code, reason: String(error) }, 'a checkpoint could not be published');
+    };
+    const publicKeysPem = async () =>
+      (await store.list()).flatMap(({ purpose, publicKeyPem }) =>
+        purpose === 'log-signing' ? (publicKeyPem ?? []) : [],
+      );
+    publisher = new CheckpointPublisher({
+      ...{ log, folder: layout.audit, config: config.audit, publicKeysPem, onError },
+    });
+    await publisher.start();
     const keys = auditedKeyStore(store, log);
     const database = await openDatabase(layout.database);
     opened.push(database);
+    await recordConfiguration(log, config, database.settings);
     const blobs = await openConfiguredBlobs({
       blobs: config.storage.blobs,
       folder: layout.blobs,
@@ -154,7 +183,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
     const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });
     monitor.start();
-    const parts = { owner, keys, log, database, blobs, registry, engine, detections, monitor };
+    const parts = { owner, keys, log, publisher, database, blobs, registry, engine, detections, monitor };
     return new Guardian(options, { ...parts, guardrails: new Guardrails(policy) });
   } catch (error) {
     // Closed in reverse, and the first fault is the one that is told.
@@ -181,12 +210,14 @@ export class Guardian {
   readonly monitor: Monitor;
   readonly updates: UpdateService;
   readonly #owner: StateOwner;
+  readonly #publisher: CheckpointPublisher;
   readonly #denials: DenialCollapser;
   readonly #sweeper: NodeJS.Timeout;
   readonly #schemas = new Map<string, LoadedSchema>();
   readonly #routes = new Map<string, FlowExtractor>();
   /** The models loaded last, newest first: the way back while the key store is away. */
   readonly #residents = new Map<string, readonly VerifiedModel[]>();
+  #lastLoad: Promise<unknown> = Promise.resolve();
   readonly #flows = this.metrics.counter('flows_total', 'Flows that were scored, by verdict.', ['verdict']);
   readonly #decisions = this.metrics.counter('decisions_total', 'Decisions, by verdict.', ['verdict']);
   readonly #findings = this.metrics.counter('findings_total', 'States of findings, by activity.', [
@@ -219,9 +250,25 @@ export class Guardian {
       folder: join(this.stateFolder, 'updates'),
     });
     this.#owner = parts.owner;
+    this.#publisher = parts.publisher;
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
     this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
     this.metrics.gauge('audit_entries', 'Entries of the audit log.', () => this.log.size);
+    this.metrics.gauge(
+      'audit_coverage',
+      'Audited actions over all auditable actions, 0 to 1.',
+      () => auditCoverage().share,
+    );
+    this.metrics.gauge(
+      'audit_witnessed_size',
+      'Entries under the last checkpoint that has the cosignatures wanted.',
+      () => this.#publisher.stats.witnessedSize,
+    );
+    this.metrics.gauge(
+      'audit_publish_failures',
+      'Copies and cosignatures of checkpoints that failed since the start.',
+      () => this.#publisher.stats.failures,
+    );
     this.metrics.gauge(
       'open_findings',
       'Findings that still grow.',
@@ -231,10 +278,8 @@ export class Guardian {
   }
 
   /** Verifies the model a reference names and puts it in place. Throws `registry.*`, `inference.*`. */
-  async load(reference: string): Promise<VerifiedModel> {
-    const verified = await this.registry.verify(reference);
-    await this.#put(verified);
-    return verified;
+  load(reference: string): Promise<VerifiedModel> {
+    return this.#inLine(() => this.#load(reference));
   }
 
   /** Moves an alias; where that is the champion, the model serves when this resolves. */
@@ -250,11 +295,13 @@ export class Guardian {
       this.#residents.get(model)?.find((held) => held.version === version);
     const change = await this.registry.rollback(name, alias, by, resident);
     if (alias === 'champion') {
-      await this.load(`${name}@champion`).catch((error: unknown) => {
-        const held = isKeyStoreAway(error) ? resident(name, change.version) : undefined;
-        if (held === undefined) throw error;
-        return this.#put(held);
-      });
+      await this.#inLine(() =>
+        this.#load(`${name}@champion`).catch((error: unknown) => {
+          const held = isKeyStoreAway(error) ? resident(name, change.version) : undefined;
+          if (held === undefined) throw error;
+          return this.#put(held);
+        }),
+      );
     }
     return change;
   }
@@ -338,6 +385,7 @@ export class Guardian {
     this.detections.close();
     await this.#denials.close();
     await this.log.close();
+    await this.#publisher.settled();
     await this.database.close();
     await this.keys.close();
     await this.#owner.release();
@@ -349,6 +397,19 @@ export class Guardian {
       const code = error instanceof GuardianError ? error.code : 'unknown';
       this.logger.error({ code }, 'expired key wraps could not be removed from escrow');
     });
+  }
+
+  /** One load at a time, each asking where the alias points when its turn comes: the last word of two is what serves. */
+  #inLine<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lastLoad.then(work, work);
+    this.#lastLoad = result.catch(() => undefined);
+    return result;
+  }
+
+  async #load(reference: string): Promise<VerifiedModel> {
+    const verified = await this.registry.verify(reference);
+    await this.#put(verified);
+    return verified;
   }
 
   async #put(verified: VerifiedModel): Promise<void> {

@@ -16,8 +16,8 @@ export interface CheckpointPublisherOptions {
   readonly log: AuditLog;
   readonly folder: string;
   readonly config: Pick<AuditConfig, 'copies' | 'witnesses' | 'cosignaturesWanted'>;
-  /** Every key that signed for the log (SPKI PEM). */
-  readonly publicKeysPem: readonly string[];
+  /** Every key that signed for the log (SPKI PEM), asked for each time: keys rotate. */
+  readonly publicKeysPem: () => Promise<readonly string[]>;
   readonly post?: PostText;
   /** Told of each copy or witness that failed; the next checkpoint tries again. */
   readonly onError?: (error: unknown) => void;
@@ -67,8 +67,9 @@ export class CheckpointPublisher {
     const folders = config.copies.filter((each) => each.startsWith('/'));
     if (folders.length === 0) return;
     const head = await log.checkpoint();
+    const keysPem = await publicKeysPem();
     for (const place of folders) {
-      await compareWithCopy({ log, head, place, publicKeysPem }).catch((error: unknown) => {
+      await compareWithCopy({ log, head, place, publicKeysPem: keysPem }).catch((error: unknown) => {
         if (!(error instanceof AuditError) || error.category === 'security') throw error;
         this.#tell(error);
       });
@@ -100,8 +101,9 @@ export class CheckpointPublisher {
 
   async #publish(checkpoint: SignedCheckpoint): Promise<void> {
     const { log, folder, config, publicKeysPem } = this.#options;
+    const keysPem = await publicKeysPem();
     const copies = config.copies.map((place) =>
-      copyCheckpoint({ log, checkpoint, place, publicKeysPem, post: this.#post }),
+      copyCheckpoint({ log, checkpoint, place, publicKeysPem: keysPem, post: this.#post }),
     );
     const asked = this.#witnesses.map((witness) => witness.cosign(log, checkpoint));
     const [copied, cosigned] = await Promise.all([Promise.allSettled(copies), Promise.allSettled(asked)]);

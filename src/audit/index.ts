@@ -1,4 +1,10 @@
 export type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
+export {
+  AUDITABLE_ACTIONS,
+  type AuditableAction,
+  auditCoverage,
+  NOT_AUDITABLE,
+} from './auditable-actions.ts';
 export { type AuditedAction, audited, recoverIntents } from './audited.ts';
 export { AuditedKeyStore, type AuditedKeyStoreOptions, auditedKeyStore } from './audited-key-store.ts';
 export { type SignedCheckpoint, verifyCheckpoint } from './checkpoint.ts';
@@ -9,6 +15,7 @@ export {
   WITNESSED_FILE,
 } from './checkpoint-publisher.ts';
 export { type AuditConfig, auditConfigSchema } from './config.ts';
+export { type FingerprintStore, recordConfiguration } from './config-change.ts';
 export { type Cosignature, readCosignatures } from './cosignature.ts';
 export { type Denial, DenialCollapser, type DenialCollapserOptions } from './denial-collapser.ts';
 export {

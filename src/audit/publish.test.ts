@@ -44,7 +44,7 @@ async function published(
     log,
     folder: place,
     config: { copies: [], witnesses: [], cosignaturesWanted: 0, ...config },
-    publicKeysPem: [logPublicKeyPem],
+    publicKeysPem: async () => [logPublicKeyPem],
     onError: (error) => errors.push(error),
   });
   return { log, folder: place, publisher, errors };
@@ -215,7 +215,7 @@ test('posts each checkpoint to an address, and takes only https or loopback ones
     log,
     folder,
     config: { copies: ['https://copies.example/log'], witnesses: [], cosignaturesWanted: 0 },
-    publicKeysPem: [logPublicKeyPem],
+    publicKeysPem: async () => [logPublicKeyPem],
     post: async (_, body) => {
       posted.push(body);
       return { status: statuses.shift() ?? 200, contentType: '', text: '' };

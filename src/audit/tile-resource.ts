@@ -15,15 +15,16 @@ const PATH =
   /^(entries|0|[1-9]|[1-5][0-9]|6[0-3])\/((?:x\d{3}\/){0,5}\d{3})(?:\.p\/([1-9]|[1-9]\d|1\d\d|2[0-4]\d|25[0-5]))?$/;
 
 /**
- * What stands at `tile/PATH` of a log of `size` entries (C2SP tlog-tiles): `0/x001/067`, `entries/000.p/12`. A partial
+ * What stands at `tile/PATH` of a log, as far as its last checkpoint reaches (C2SP tlog-tiles): `0/x001/067`, `entries/000.p/12`. A partial
  * one may be asked for in each width up to what there is. Throws `audit.entry-missing` for any other path.
  */
-export async function readTileResource(folder: string, path: string, size: number): Promise<TileResource> {
+export async function readTileResource(folder: string, path: string): Promise<TileResource> {
   const [, kind, digits = '', partial] = PATH.exec(path) ?? [];
   const level = kind === 'entries' ? 0 : Number(kind);
   const index = Number(digits.replaceAll(/[x/]/g, ''));
   const width = partial === undefined ? TILE_WIDTH : Number(partial);
   const file = kind === 'entries' ? tilePath('entries', index) : tilePath(level, index);
+  const size = Number((await readFile(join(folder, 'checkpoint'), 'utf8')).split('\n')[1]);
   const isCanonical = kind !== undefined && file === join('tile', kind, digits);
   // Of the size, not of the file: entries that no checkpoint covers are nobody's yet.
   const stored = Math.floor(size / TILE_WIDTH ** level) - index * TILE_WIDTH;

@@ -117,6 +117,13 @@ export const auditEntries = z.looseObject({
   entries: z.array(z.looseObject({ index: z.int(), entry: anyObject })),
 });
 export const checkpoint = z.looseObject({ origin: text, size: z.int(), root: text, text });
+export const consistency = z.looseObject({
+  from: z.int(),
+  to: z.int(),
+  fromRoot: text,
+  toRoot: text,
+  hashes: z.array(text),
+});
 export const proof = z.looseObject({ index: z.int(), proof: text });
 export const auditVerified = z.looseObject({ size: z.int(), root: text, verified: z.literal(true) });
 

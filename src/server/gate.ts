@@ -56,10 +56,11 @@ export class Gate {
    */
   async admit(request: FastifyRequest): Promise<Caller> {
     const route = findRoute(request.method, request.routeOptions.url ?? '');
-    const caller = await this.#identify(request, route?.spec);
-    if (route !== undefined && route.spec.role !== 'anyone' && !mayAct(caller, route.spec.role)) {
+    const role = this.#roleOf(route?.spec);
+    const caller = await this.#identify(request, role);
+    if (route !== undefined && role !== undefined && role !== 'anyone' && !mayAct(caller, role)) {
       this.#deny(caller.principal, 'server.role-missing', route.key);
-      throw new ServerError('server.role-missing', `expected a caller with the role ${route.spec.role}`);
+      throw new ServerError('server.role-missing', `expected a caller with the role ${role}`);
     }
     if (route?.spec.body !== undefined) checkContentType(request, route.spec);
     return caller;
@@ -70,7 +71,13 @@ export class Gate {
     await this.#tokens?.refresh();
   }
 
-  async #identify(request: FastifyRequest, spec: RouteSpec | undefined): Promise<Caller> {
+  /** The role in force: the configuration may open some routes to anyone. */
+  #roleOf(spec: RouteSpec | undefined): RouteSpec['role'] | undefined {
+    const { audit } = this.#context.guardian.config;
+    return spec?.publicWhen !== undefined && audit[spec.publicWhen] ? 'anyone' : spec?.role;
+  }
+
+  async #identify(request: FastifyRequest, role: RouteSpec['role'] | undefined): Promise<Caller> {
     if (this.#options.trust === 'local') {
       // The socket's mode is the check there. A peer with an address would be a connection that never went past it.
       if (this.#app.server.listening && request.raw.socket.remoteAddress !== undefined) {
@@ -84,7 +91,7 @@ export class Gate {
     try {
       const scheme = this.#options.tls === undefined ? 'http' : 'https';
       checkHostAndOrigin(request.headers, this.#serverNames(), scheme);
-      if (spec?.role === 'anyone') return NOBODY;
+      if (role === 'anyone') return NOBODY;
       const caller = await this.#authenticate(request);
       this.#limit(this.#principals, caller.principal, { principal: caller.principal, where });
       return caller;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { VERSION_FORM } from '../registry/index.ts';
 import { CONNECTION_STATES, END_REASONS, parseAddress } from '../traffic/index.ts';
 import { CERTIFICATE_NAME } from './client-certificate.ts';
-import { VERSION_FORM } from '../registry/index.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { ROLES } from './roles.ts';
 
@@ -151,7 +151,9 @@ export const gateDataBody = z.strictObject({
 export const importBody = z.strictObject({
   name: kebab.optional().describe('its own name by default'),
   version: version.optional(),
-  files: z.record(z.string().regex(/^[a-z]+\.(agm|json|sig)$/), base64).describe('the five files of an export'),
+  files: z
+    .record(z.string().regex(/^[a-z]+\.(agm|json|sig)$/), base64)
+    .describe('the five files of an export'),
   keys: z.array(z.string().max(8_192)).min(1).max(16).describe('PEM of the public keys that are trusted'),
 });
 export const servedQuery = z.strictObject({
@@ -168,7 +170,13 @@ export const auditQuery = z.strictObject({
   limit: listLimit(SERVER_LIMITS.listedEntries, 100),
 });
 export const auditVerifyBody = z.strictObject({
-  checkpoint: z.string().max(4_096).optional().describe('a checkpoint that was kept elsewhere'),
+  checkpoint: z.string().max(16_384).optional().describe('a checkpoint that was kept elsewhere'),
+  witnessKeys: z.array(z.string().max(1_024)).max(16).default([]).describe('verifier keys of witnesses'),
+  cosignaturesWanted: z.int().min(1).max(16).optional().describe('of those; all by default'),
+});
+export const consistencyQuery = z.strictObject({
+  from: whole(Number.MAX_SAFE_INTEGER),
+  to: whole(Number.MAX_SAFE_INTEGER),
 });
 
 const grantedRoles = z.array(z.enum(ROLES)).min(1).max(ROLES.length);

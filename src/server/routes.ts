@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import * as answers from './answers.ts';
 import { CUSTODY_ROUTES } from './custody-routes.ts';
+import { KEY_ROUTES } from './key-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import * as requests from './requests.ts';
 import type { Role } from './roles.ts';
@@ -10,6 +11,8 @@ import { UPDATE_ROUTES } from './update-routes.ts';
 export interface RouteSpec {
   /** Who may call it; `anyone` needs no key. */
   readonly role: Role | 'anyone';
+  /** The field of the section `audit` of the configuration that opens it to anyone. */
+  readonly publicWhen?: 'publicTiles';
   readonly about: string;
   readonly path?: z.ZodType;
   readonly query?: z.ZodType;
@@ -244,7 +247,26 @@ export const ROUTES = {
     answer: answers.auditVerified,
   },
 
-  'GET /v1/keys': { role: 'viewer', about: 'Public parts of the keys.', answer: answers.keys },
+  'GET /v1/audit/consistency': {
+    role: 'auditor',
+    about: 'A proof that the log of one size continues that of another (RFC 6962).',
+    query: requests.consistencyQuery,
+    answer: answers.consistency,
+  },
+  'GET /checkpoint': {
+    role: 'auditor',
+    publicWhen: 'publicTiles',
+    about: 'The last checkpoint, witnessed where there are witnesses (C2SP tlog-tiles).',
+    answer: 'text/plain',
+  },
+  'GET /tile/*': {
+    role: 'auditor',
+    publicWhen: 'publicTiles',
+    about: 'Hash tiles and entry bundles under their C2SP tlog-tiles paths: 0/000, entries/x001/067.p/12.',
+    answer: 'application/octet-stream',
+  },
+
+  ...KEY_ROUTES,
   'GET /v1/access': {
     role: 'admin',
     about: 'API keys, without their secrets, and certificates, with their roles.',
@@ -305,7 +327,7 @@ export function findRoute(method: string, url: string): { key: RouteKey; spec: R
 
 const PATTERNS = ROUTE_KEYS.map((key) => {
   const { method, url } = splitKey(key);
-  return { method, pattern: new RegExp(`^${url.replaceAll(/:[a-z]+/g, '[^/]+')}/?$`) };
+  return { method, pattern: new RegExp(`^${url.replaceAll(/:[a-z]+/g, '[^/]+').replace('*', '.+')}/?$`) };
 });
 
 /** Methods that a concrete path can be called with. */
