@@ -5,10 +5,14 @@ import {
   CryptoError,
   ensureSoftHsmToken,
   isPkcs11Uri,
+  KEY_PURPOSES,
   type KeyInfo,
+  type KeyPurpose,
   parsePkcs11Uri,
 } from '../crypto/index.ts';
+import type { KeyRotation } from '../registry/index.ts';
 import type { Context } from './context.ts';
+import { parseChoice } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { configureSoftHsm, installSoftHsm } from './softhsm-setup.ts';
@@ -25,6 +29,20 @@ export function registerKeys({ program, action }: Registrar): void {
     .command('list')
     .description('Lists the keys: purpose, state and fingerprint, never the secret part.')
     .action(action(list));
+  keys
+    .command('rotate')
+    .description('Makes a new active key; the one before is retired, and what it signed stays good.')
+    .requiredOption('--purpose <name>', KEY_PURPOSES.join(', '), parseChoice(KEY_PURPOSES))
+    .option('--resume', 'make no new key: finish wrapping data keys anew')
+    .addHelpText('after', '\nExample:\n  guardian keys rotate --purpose wrapping')
+    .action(action<{ purpose: KeyPurpose; resume?: boolean }>(rotate));
+  keys
+    .command('revoke')
+    .description('Ends every use of a key for good; what it signed from then on does not verify.')
+    .argument('<id>', 'see guardian keys list')
+    .option('--at <time>', 'RFC 3339: it is known to have been in other hands since then')
+    .addHelpText('after', '\nExample:\n  guardian keys revoke model-signing-0123456789abcdef')
+    .action(action<{ at?: string }>(revoke));
 }
 
 const INIT_HELP = `
@@ -87,6 +105,29 @@ async function secretIn(path: string): Promise<string> {
     if (!(error instanceof Error) || !('code' in error) || error.code !== 'EEXIST') throw error;
     return (await readFile(path, 'utf8')).replace(/\r?\n$/, '');
   }
+}
+
+async function rotate(
+  context: Context,
+  options: { purpose: KeyPurpose; resume?: boolean },
+): Promise<undefined> {
+  const { purpose, resume = false } = options;
+  const rotation = (await withSession(context, ({ api }) =>
+    api.call('POST', '/v1/keys/rotate', { purpose, resume }),
+  )) as KeyRotation;
+  context.output.line(`${rotation.key.id} is active for ${purpose} since ${rotation.key.createdAt}`);
+  if (purpose === 'wrapping') context.output.line(`${rotation.rewrapped} data keys were wrapped anew`);
+  context.output.object({ type: 'keys.rotated', ...rotation });
+  return undefined;
+}
+
+async function revoke(context: Context, options: { at?: string }, id = ''): Promise<undefined> {
+  const path = `/v1/keys/${encodeURIComponent(id)}/revoke`;
+  const body = options.at === undefined ? {} : { from: options.at };
+  const key = (await withSession(context, ({ api }) => api.call('POST', path, body))) as KeyInfo;
+  context.output.line(`${key.id} is revoked`);
+  context.output.object({ type: 'keys.revoked', key });
+  return undefined;
 }
 
 async function list(context: Context): Promise<undefined> {

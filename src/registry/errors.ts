@@ -187,6 +187,16 @@ export const REGISTRY_ERRORS = {
     retry: false,
     says: 'A copy of key wraps in escrow was changed or is of another data key; it was not restored.',
   },
+  'registry.key-unknown': {
+    category: 'validation',
+    retry: false,
+    says: 'The key store has no key of this id; `guardian keys list` tells them.',
+  },
+  'registry.key-revoked': {
+    category: 'validation',
+    retry: false,
+    says: 'The key is revoked already, and a revocation is never taken back or moved.',
+  },
   'registry.export-exists': {
     category: 'validation',
     retry: false,

@@ -16,6 +16,7 @@ export type {
 } from './gate-evaluator.ts';
 export type { GateReport, GateResult } from './gate-report.ts';
 export type { ImportOptions } from './import.ts';
+export { REVOKE } from './key-revocations.ts';
 export type { Lineage, Succession } from './lineage.ts';
 export type { Approval, GateData } from './log-index.ts';
 export {
@@ -46,6 +47,7 @@ export {
   type VersionSummary,
 } from './registry.ts';
 export { RETENTION_DEFAULTS, type RetentionConfig, retentionConfigSchema } from './retention-config.ts';
+export { type KeyRotation, ROTATE, type RotateOptions } from './rotate-keys.ts';
 export type { ProvenMove, ServedAt } from './served-at.ts';
 export { parseTag } from './tags.ts';
 export { UPDATE_ERRORS, UpdateError, type UpdateErrorCode } from './updates/errors.ts';

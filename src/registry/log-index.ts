@@ -3,6 +3,7 @@ import type { AuditEntry, AuditLog } from '../audit/index.ts';
 import type { Digest } from '../base/index.ts';
 import { CustodyIndex } from './custody-index.ts';
 import { digestField, timeField } from './gate-report.ts';
+import { KeyRevocations } from './key-revocations.ts';
 import { isName, isVersion } from './names.ts';
 
 export const PUBLISH = 'model.publish';
@@ -15,6 +16,8 @@ export const GATE_DATA = 'model.gate-data';
 /** What a publish or import intent says; the database's row must say the same. */
 export interface Publication {
   readonly intent: number;
+  /** RFC 3339 UTC. */
+  readonly time: string;
   readonly name: string;
   readonly version: string;
   readonly digest: Digest;
@@ -129,6 +132,7 @@ type OpenMove = Omit<AliasMove, 'outcome' | 'doneAt'>;
 export class LogIndex {
   /** Tags, holds, removals and escrows. */
   readonly custody = new CustodyIndex();
+  readonly revocations = new KeyRevocations();
   readonly #log: AuditLog;
   readonly #publications = new Map<string, Publication>();
   readonly #unfinished: Publication[] = [];
@@ -152,6 +156,7 @@ export class LogIndex {
     for await (const { index, entry } of this.#log.entries(this.#read, to)) {
       this.#add(index, entry);
       this.custody.add(index, entry);
+      this.revocations.add(index, entry);
       this.#read = index + 1;
     }
   }
@@ -231,7 +236,7 @@ export class LogIndex {
   #addPublication(intent: number, entry: AuditEntry, of: { name: string; version: string }): void {
     const detail = PUBLISH_DETAIL.safeParse(entry.detail);
     if (!detail.success) return;
-    const publication: Publication = { intent, ...of, ...detail.data };
+    const publication: Publication = { intent, time: entry.time, ...of, ...detail.data };
     this.#open.set(intent, (_, outcome) => {
       if (outcome.result === 'done') {
         this.#publications.set(`${of.name}@${of.version}`, publication);

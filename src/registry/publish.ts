@@ -110,7 +110,7 @@ export async function publishVersion(
   const action = origin === undefined ? PUBLISH : IMPORT;
   const input = { action, principal: by.principal, subject: `${name}@${version}`, detail };
   return await audited(context.log, input, async (intent) => {
-    const publication: Publication = { intent, name, version, ...publicationDetail };
+    const publication: Publication = { intent, time: createdAt, name, version, ...publicationDetail };
     try {
       await writeVersion(context, prepared, { ...row, intent });
     } catch (error) {
@@ -161,6 +161,12 @@ async function writeVersion(context: RegistryContext, prepared: Prepared, row: V
 
 async function sign(context: RegistryContext, { manifest, weights, texts }: Prepared): Promise<Uint8Array> {
   const key = await context.keys.active('model-signing');
+  if (context.index.revocations.find(key.id) !== undefined) {
+    throw new RegistryError(
+      'registry.signer-revoked',
+      'the key store offers a key that the log says is revoked',
+    );
+  }
   const statement = {
     modelName: `${manifest.name}@${manifest.version}`,
     digests: new Map([

@@ -37,7 +37,7 @@ export async function readRecord(
       context.blobs.get(names.signature),
     ]);
     const manifest: Manifest = MANIFEST.parse(parseJson(manifestBytes));
-    const { digests } = verifyBundle(signature, await trustedKeys(context.keys));
+    const { digests } = verifyBundle(signature, await trustedKeys(context, publication));
     const holds =
       sha256(manifestBytes) === publication.manifestDigest &&
       sha256(gateBytes) === manifest.gateReportDigest &&

@@ -3,7 +3,9 @@ import type { RegistryContext } from './context.ts';
 import { ERASE, PRUNE } from './custody-index.ts';
 import { recoverRemoval, removeReturned } from './erase.ts';
 import { sweepEscrow } from './escrow.ts';
+import { REVOKE } from './key-revocations.ts';
 import { IMPORT, PROMOTE, PUBLISH, ROLLBACK } from './log-index.ts';
+import { ROTATE, recoverRevocation, recoverRotation } from './rotate-keys.ts';
 import { removeUnfinished } from './version-files.ts';
 
 /**
@@ -44,6 +46,10 @@ async function decide(
       // Its intent was the point of no return.
       await recoverRemoval(context, entry);
       return 'done';
+    case ROTATE:
+      return await recoverRotation(context, entry);
+    case REVOKE:
+      return await recoverRevocation(context, entry);
     default:
       // Whatever else was under way has no durable state here; it did not report its end.
       return 'aborted';

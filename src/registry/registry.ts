@@ -1,6 +1,6 @@
 import { audited } from '../audit/index.ts';
 import type { Digest, Milliseconds } from '../base/index.ts';
-import { canonicalJson } from '../crypto/index.ts';
+import { canonicalJson, type KeyInfo, type KeyPurpose } from '../crypto/index.ts';
 import type { VersionRow } from '../storage/index.ts';
 import { type AliasChange, aliasHistory, promoteVersion, resolveAlias, rollbackAlias } from './aliases.ts';
 import { approvalsRequired, approveVersion, liveApprovals } from './approvals.ts';
@@ -14,7 +14,7 @@ import { registerGateData } from './gate-data.ts';
 import type { GateDataFiles } from './gate-evaluator.ts';
 import type { GateReport } from './gate-report.ts';
 import { type ImportOptions, importVersion } from './import.ts';
-import { type Approval, type GateData, LogIndex } from './log-index.ts';
+import { type Approval, type GateData, LogIndex, type Publication } from './log-index.ts';
 import { type Manifest, SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
 import { parseReference } from './names.ts';
 import { DEFAULT_REGISTRY_POLICY } from './policy.ts';
@@ -22,6 +22,7 @@ import type { Resident } from './prepare-move.ts';
 import { type Candidate, type PublishedVersion, type PublishOptions, publishVersion } from './publish.ts';
 import { recoverRegistry } from './recover.ts';
 import { RETENTION_DEFAULTS } from './retention-config.ts';
+import { type KeyRotation, type RotateOptions, revokeKey, rotateKey } from './rotate-keys.ts';
 import { type ServedAt, servedAt } from './served-at.ts';
 import type { VerifiedModel } from './verify.ts';
 import { blobNames, findPublication, verifyStored } from './version-files.ts';
@@ -102,6 +103,10 @@ export interface Registry {
   /** Verifies, then writes plain files into a folder that must not exist; stands in the audit log. */
   exportTo(reference: string, folder: string, by?: Actor): Promise<void>;
   verifyExport(folder: string, trustedKeysPem: readonly string[]): Promise<VerifiedModel>;
+  /** Makes a new active key; for `wrapping` every data key is wrapped anew, without touching a blob. */
+  rotateKey(purpose: KeyPurpose, by: Actor, options?: RotateOptions): Promise<KeyRotation>;
+  /** Ends every use of a key, from an earlier time on where `from` (RFC 3339) says so. */
+  revokeKey(id: string, by: Actor, options?: { readonly from?: string }): Promise<KeyInfo>;
   /** Tags, holds, lineage, documents, retention and erase. */
   readonly custody: Custody;
 }
@@ -117,6 +122,12 @@ export async function openRegistry(parts: RegistryParts): Promise<Registry> {
   await recoverRegistry(context);
   return new EmbeddedRegistry(context);
 }
+
+/** What a read says that meets a change half way; and for good where something was tampered with. */
+const IN_BETWEEN: ReadonlySet<string> = new Set([
+  'registry.pointer-not-in-log',
+  'registry.version-not-in-log',
+]);
 
 class EmbeddedRegistry implements Registry {
   readonly custody: Custody;
@@ -170,11 +181,19 @@ class EmbeddedRegistry implements Registry {
   }
 
   async servedAt(name: string, alias: string, at: Milliseconds): Promise<ServedAt> {
-    return await servedAt(this.#context, { name, alias, at });
+    return await this.#settled(() => servedAt(this.#context, { name, alias, at }));
+  }
+
+  rotateKey(purpose: KeyPurpose, by: Actor, options?: RotateOptions): Promise<KeyRotation> {
+    return this.#exclusive(() => rotateKey(this.#context, purpose, by, options));
+  }
+
+  revokeKey(id: string, by: Actor, options: { readonly from?: string } = {}): Promise<KeyInfo> {
+    return this.#exclusive(() => revokeKey(this.#context, { id, ...options }, by));
   }
 
   async history(name: string): Promise<readonly AliasChange[]> {
-    return await aliasHistory(this.#context, name);
+    return await this.#settled(() => aliasHistory(this.#context, name));
   }
 
   async list(name?: string): Promise<readonly VersionSummary[]> {
@@ -205,12 +224,12 @@ class EmbeddedRegistry implements Registry {
   async resolve(reference: string): Promise<ResolvedVersion> {
     const asked = parseReference(reference);
     if ('version' in asked) {
-      const { digest, intent } = await findPublication(this.#context, asked.name, asked.version);
+      const { digest, intent } = await this.#publication(asked.name, asked.version);
       return { ...asked, digest, intent };
     }
     const { name, alias } = asked;
-    const { version, intent } = await resolveAlias(this.#context, name, alias);
-    const { digest } = await findPublication(this.#context, name, version);
+    const { version, intent } = await this.#settled(() => resolveAlias(this.#context, name, alias));
+    const { digest } = await this.#publication(name, version);
     return { name, version, digest, alias, intent };
   }
 
@@ -245,7 +264,7 @@ class EmbeddedRegistry implements Registry {
 
   async #summary(row: VersionRow): Promise<VersionSummary> {
     const { intent: _, dataKeyId: __, ...shown } = row;
-    const isInLog = await findPublication(this.#context, row.name, row.version).then(
+    const isInLog = await this.#publication(row.name, row.version).then(
       () => true,
       () => false,
     );
@@ -255,6 +274,23 @@ class EmbeddedRegistry implements Registry {
       .map((move) => move.alias)
       .sort();
     return { ...shown, aliases, isInLog, ...this.custody.stateOf(row.name, row.version) };
+  }
+
+  #publication(name: string, version: string): Promise<Publication> {
+    return this.#settled(() => findPublication(this.#context, name, version));
+  }
+
+  /**
+   * Reads. Between a change's row and its outcome database and log do disagree: then it is read once more, in line behind
+   * the change. Never to be called from within the line.
+   */
+  async #settled<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof RegistryError) || !IN_BETWEEN.has(error.code)) throw error;
+      return await this.#exclusive(read);
+    }
   }
 
   /** One change at a time, in the order of the calls; the log's index is current before and after. */

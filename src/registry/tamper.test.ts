@@ -9,7 +9,6 @@ import { canonicalJson, sha256Hex } from '../crypto/index.ts';
 import { SIGNED_FILES } from './manifest.ts';
 import { signStatement } from './oms.ts';
 import { type Evidence, verifyModel } from './verify.ts';
-import { trustedKeys } from './version-files.ts';
 
 const ADA = { principal: 'ada' };
 const SECURITY = { category: 'security' };
@@ -81,7 +80,8 @@ describe('a stored model', () => {
       };
       const row = await house.db.versions.find('flow', '1.1.0');
       const wraps = await house.db.wraps.get(row?.dataKeyId ?? '');
-      const trusted = await trustedKeys(house.keys);
+      const { publicKeyPem = '' } = await house.keys.active('model-signing');
+      const trusted = [{ publicKeyPem }];
       const evidenceOf = (held: typeof files): Evidence => ({
         ...held,
         weights: { kind: 'sealed', blob: held.weights, keys: house.keys, wraps: async () => wraps },

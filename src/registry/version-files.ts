@@ -1,7 +1,7 @@
 import type { Digest } from '../base/index.ts';
 import { canonicalJson, sha256 } from '../crypto/index.ts';
 import type { VersionRow } from '../storage/index.ts';
-import type { RegistryContext, RegistryParts } from './context.ts';
+import type { RegistryContext } from './context.ts';
 import { RegistryError } from './errors.ts';
 import type { Publication } from './log-index.ts';
 import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
@@ -22,12 +22,14 @@ export function blobNames(name: string, version: string) {
   };
 }
 
-/** The store's model-signing keys, each with whether its signatures still count. Retired keys' do. */
-export async function trustedKeys(keys: RegistryParts['keys']): Promise<readonly TrustedKey[]> {
-  const infos = await keys.list();
-  return infos.flatMap(({ purpose, publicKeyPem, state }) =>
-    purpose === 'model-signing' && publicKeyPem !== undefined
-      ? [{ publicKeyPem, revoked: state === 'revoked' }]
+/** The store's model-signing keys, each with whether its signature of this publication counts. Retired keys' do. */
+export async function trustedKeys(
+  { keys, index }: Pick<RegistryContext, 'keys' | 'index'>,
+  publication: Publication,
+): Promise<readonly TrustedKey[]> {
+  return (await keys.list()).flatMap((key) =>
+    key.purpose === 'model-signing' && key.publicKeyPem !== undefined
+      ? [{ publicKeyPem: key.publicKeyPem, revoked: index.revocations.covers(key, publication) }]
       : [],
   );
 }
@@ -58,7 +60,7 @@ export async function verifyStored(
       keys: context.keys,
       wraps: () => context.db.wraps.get(publication.dataKeyId),
     },
-    trusted: await trustedKeys(context.keys),
+    trusted: await trustedKeys(context, publication),
     expected: { name, version, manifestDigest: publication.manifestDigest },
   });
 }

@@ -8,6 +8,7 @@ import { custodyHandlers } from './handle-custody.ts';
 import { detectionHandlers } from './handle-detections.ts';
 import { eventHandlers } from './handle-events.ts';
 import { inferenceHandlers } from './handle-inference.ts';
+import { keyHandlers } from './handle-keys.ts';
 import { modelHandlers } from './handle-models.ts';
 import { statusHandlers } from './handle-status.ts';
 import { updateHandlers } from './handle-updates.ts';
@@ -34,6 +35,7 @@ const HANDLERS: Handlers = {
   ...custodyHandlers,
   ...updateHandlers,
   ...auditHandlers,
+  ...keyHandlers,
   ...accessHandlers,
   ...statusHandlers,
 };

@@ -30,17 +30,6 @@ export const statusHandlers = {
     values: guardian.config,
     origins: Object.fromEntries(guardian.origins),
   }),
-  'GET /v1/keys': async ({ guardian }) => ({
-    kind: guardian.keys.kind,
-    keys: (await guardian.keys.list()).map(({ id, purpose, algorithm, createdAt, state, publicKeyPem }) => ({
-      id,
-      purpose,
-      algorithm,
-      createdAt,
-      state,
-      ...(publicKeyPem !== undefined && { publicKeyPem }),
-    })),
-  }),
 } satisfies Partial<Handlers>;
 
 /** A pool that cannot be asked is told as one that fails: the status is wanted most then. */

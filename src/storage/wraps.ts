@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+import { writeFileAtomic } from '../base/index.ts';
 import { canonicalJson, parseCanonicalJson, parseWrapSet, type WrapSet } from '../crypto/index.ts';
 import { type BlobStore, openDirectoryBlobStore } from './blob-store.ts';
 import { StorageError } from './errors.ts';
@@ -9,6 +11,8 @@ import { StorageError } from './errors.ts';
 export interface WrapStore {
   /** Durable when resolved. Throws `storage.blob-exists` where other wraps of that data key are there. */
   put(wraps: WrapSet): Promise<void>;
+  /** Puts other wraps in the place of those that are there: whole or not at all, durable when resolved. Throws `storage.wraps-missing`. */
+  replace(wraps: WrapSet): Promise<void>;
   /** Throws `storage.wraps-missing` and `storage.wraps-malformed`, both of category security. */
   get(dataKeyId: string): Promise<WrapSet>;
   has(dataKeyId: string): Promise<boolean>;
@@ -19,13 +23,15 @@ export interface WrapStore {
 
 /** Opens (and makes, mode 0700) the folder. */
 export async function openWrapStore(folder: string): Promise<WrapStore> {
-  return new FolderWrapStore(await openDirectoryBlobStore(folder));
+  return new FolderWrapStore(folder, await openDirectoryBlobStore(folder));
 }
 
 class FolderWrapStore implements WrapStore {
+  readonly #folder: string;
   readonly #files: BlobStore;
 
-  constructor(files: BlobStore) {
+  constructor(folder: string, files: BlobStore) {
+    this.#folder = folder;
     this.#files = files;
   }
 
@@ -39,6 +45,17 @@ class FolderWrapStore implements WrapStore {
       throw new StorageError('storage.wraps-missing', `no wraps are kept for the data key ${dataKeyId}`);
     }
     return readWraps(await this.#files.get(name), dataKeyId);
+  }
+
+  async replace(wraps: WrapSet): Promise<void> {
+    const name = fileName(wraps.dataKeyId);
+    if (!(await this.#files.has(name))) {
+      throw new StorageError(
+        'storage.wraps-missing',
+        `no wraps are kept for the data key ${wraps.dataKeyId}`,
+      );
+    }
+    await writeFileAtomic(join(this.#folder, name), canonicalJson(wraps));
   }
 
   async has(dataKeyId: string): Promise<boolean> {
