@@ -6,6 +6,7 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { refuseExisting } from './lab.ts';
 import { gatesTable } from './metrics-text.ts';
+import { registerCustody } from './models-custody.ts';
 import { registerDoor } from './models-door.ts';
 import { evidenceLines, registerHistory } from './models-history.ts';
 import { registerPull } from './models-pull.ts';
@@ -19,6 +20,7 @@ export function registerModels({ program, action }: Registrar): void {
   const models = program
     .command('models')
     .description('The registry: versions, aliases, approvals and their history.');
+  registerCustody(models, { action });
   models.command('list').description('Lists every version with its aliases.').action(action(list));
   models
     .command('show')
