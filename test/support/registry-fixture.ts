@@ -53,7 +53,17 @@ export async function openHouse(
   const log = await openAuditLog({ folder: layout.audit, keys, clock });
   const blobs = await openDirectoryBlobStore(layout.blobs);
   const db = await openDatabase(layout.database);
-  const registry = await openRegistry({ keys, log, blobs, db, clock, ...parts });
+  const close = async () => {
+    await log.close();
+    await db.close();
+    await keys.close();
+  };
+  const registry = await openRegistry({ keys, log, blobs, db, clock, ...parts }).catch(
+    async (error: unknown) => {
+      await close();
+      throw error;
+    },
+  );
   return {
     folder,
     keys,
@@ -61,11 +71,7 @@ export async function openHouse(
     blobs,
     db,
     registry,
-    close: async () => {
-      await log.close();
-      await db.close();
-      await keys.close();
-    },
+    close,
   };
 }
 
