@@ -1,4 +1,5 @@
 import { type Digest, faultPoint } from '../base/index.ts';
+import type { AliasChangeRow } from '../storage/index.ts';
 import { auditedAttempt } from './audited-attempt.ts';
 import type { Actor, RegistryContext } from './context.ts';
 import { evidenceBlob } from './door-gates.ts';
@@ -164,7 +165,7 @@ async function moveAlias(
       if (action === 'promote' && digest !== undefined) {
         await context.blobs.onPromotion({ name, version, digest });
       }
-      await context.db.aliases.move({
+      await moveRow(context, {
         name,
         alias,
         version,
@@ -175,7 +176,6 @@ async function moveAlias(
         changedAt: new Date(context.clock.now()).toISOString(),
         approvals,
       });
-      faultPoint('registry.alias.moved');
       return index;
     },
   });
@@ -186,6 +186,16 @@ async function moveAlias(
     if (action !== 'rollback' || !isKeyStoreAway(error)) throw error;
   });
   return toChange(await resolveAlias(context, name, alias).then((move) => checkIntent(move, intent)));
+}
+
+/** The row decides: one that is there was moved, whatever was said of the writing. */
+async function moveRow(context: RegistryContext, row: AliasChangeRow): Promise<void> {
+  try {
+    await context.db.aliases.move(row);
+    faultPoint('registry.alias.moved');
+  } catch (error) {
+    if ((await context.db.aliases.findChange(row.intent)) === undefined) throw error;
+  }
 }
 
 function checkIntent(move: AliasMove, intent: number): AliasMove {
