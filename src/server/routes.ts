@@ -2,7 +2,6 @@ import type { z } from 'zod';
 import * as answers from './answers.ts';
 import { CUSTODY_ROUTES } from './custody-routes.ts';
 import { KEY_ROUTES } from './key-routes.ts';
-import { KEY_ROUTES } from './key-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import * as requests from './requests.ts';
 import type { Role } from './roles.ts';

@@ -180,6 +180,17 @@ suite('5.3, the root,', () => {
     await refused(/multiple signatures|1\/2 keys/);
   });
 
+  test('with fields that nobody knows is taken, since they are signed too', async () => {
+    const { signed } = JSON.parse(String(repository.publishRoot()));
+    const [first = ''] = Object.keys(signed.keys);
+    signed['custom-field'] = 'value';
+    signed.keys[first]['extra-field'] = { a: 1, b: [2] };
+    signed.roles.root['another-field'] = null;
+    repository.files.set('metadata/2.root.json', envelope(signed, repository.keys.root));
+    await refresh();
+    assert.equal(trusted('root'), 2);
+  });
+
   test('with the version before or one too high is refused (5.3.5, rollback)', async () => {
     for (const version of [1, 3]) {
       repository.versions.root = version - 1;
@@ -477,6 +488,36 @@ suite('5.6, the targets,', () => {
       'metadata/targets.json',
       'targets/a/b.txt',
     ]);
+  });
+});
+
+suite('a delegated role', () => {
+  for (const role of ['plain', '?', '#', '/absolute', '../parent', '../../../../tmp/parent']) {
+    test(`named ${role} is asked for and kept under its escaped name`, async () => {
+      const key = makeKey();
+      const expires = inDays(1);
+      const common = { spec_version: '1.0.31', version: 1, expires };
+      const escaped = encodeURIComponent(role);
+      repository.addTarget('a', 'delegated');
+      const signed = { _type: 'targets', ...common, targets: repository.targets };
+      repository.files.set(`metadata/1.${escaped}.json`, envelope(signed, [key]));
+      repository.targets = {};
+      repository.moreMeta = { [`${role}.json`]: { version: 1 } };
+      const roles = [{ name: role, keyids: [key.id], threshold: 1, terminating: false, paths: ['*'] }];
+      repository.extra = { delegations: { keys: { [key.id]: key.fields }, roles } };
+      repository.publish();
+      assert.equal(String(await download('a')), 'delegated');
+      assert.ok(repository.requests.includes(`metadata/1.${escaped}.json`));
+      assert.ok(existsSync(join(metadata, `${escaped}.json`)));
+      assert.deepEqual(readdirSync(folder).sort(), ['a', 'metadata']);
+    });
+  }
+
+  test('cannot take the name of a role at the top', async () => {
+    const roles = [{ name: 'snapshot', keyids: [], threshold: 1, terminating: false, paths: ['*'] }];
+    repository.extra = { delegations: { keys: {}, roles } };
+    repository.publish();
+    await refused(/conflicts with top-level role name/);
   });
 });
 

@@ -41,7 +41,9 @@ export class TufSimulator {
   readonly expires: Record<TufRole, string>;
   /** Of targets, by name. */
   targets: Record<string, Fields> = {};
+  /** More fields of the targets metadata, and more entries of the snapshot. */
   extra: Fields = {};
+  moreMeta: Fields = {};
   withHashes = true;
   consistent = true;
   /** Path below the server's root to what is served there. */
@@ -118,7 +120,10 @@ export class TufSimulator {
     );
     this.#put('targets', targets);
     const snapshot = envelope(
-      { ...this.#common('snapshot'), meta: { 'targets.json': this.#meta('targets', targets) } },
+      {
+        ...this.#common('snapshot'),
+        meta: { 'targets.json': this.#meta('targets', targets), ...this.moreMeta },
+      },
       by('snapshot'),
     );
     this.#put('snapshot', snapshot);

@@ -21,8 +21,12 @@ export interface UpdateHouse extends House {
 const ADA = { principal: 'ada' };
 const BOB = { principal: 'bob' };
 
-export async function openUpdateHouse(folder: string, clock: Clock = systemClock): Promise<UpdateHouse> {
-  const house = await openHouse(folder, clock);
+export async function openUpdateHouse(
+  folder: string,
+  clock: Clock = systemClock,
+  parts: Partial<RegistryParts> = {},
+): Promise<UpdateHouse> {
+  const house = await openHouse(folder, clock, parts);
   const { registry, keys, log } = house;
   const updates = new UpdateService({ registry, keys, log, clock, folder: join(folder, 'updates') });
   const repository = join(folder, 'repository');

@@ -212,7 +212,7 @@ function rank(name: string): number {
 }
 
 function isMetadataFile(name: string): boolean {
-  return name.endsWith('.json') && !name.startsWith('.');
+  return name.endsWith('.json');
 }
 
 async function fits(target: TargetFile, path: string): Promise<boolean> {
