@@ -260,10 +260,46 @@ suite('the routes', () => {
       'schema.json',
     ]);
     assert.deepEqual(Buffer.from(files['model.agm'] ?? '', 'base64'), Buffer.from(modelBytes));
+    const signer = await house.guardian.keys.active('model-signing');
+    const guest = await send<{ name: string; version: string }>(
+      'POST /v1/models/import',
+      '/v1/models/import',
+      {
+        name: 'guest',
+        files,
+        keys: [signer.publicKeyPem],
+      },
+    );
+    assert.deepEqual([guest.name, guest.version], ['guest', '1.0.0']);
     await send('POST /v1/models/:name/rollback', `${path}/rollback`, {});
     assert.equal(house.guardian.engine.current('flow')?.version, '1.0.0');
     const { changes } = await send<{ changes: unknown[] }>('GET /v1/models/:name/history', `${path}/history`);
     assert.equal(changes.length, 4);
+    const served = await send<{ change: { version: string }; proofs: { proof: string }[] }>(
+      'GET /v1/models/:name/served',
+      `${path}/served?at=${house.clock.now()}`,
+    );
+    assert.equal(served.change.version, '1.0.0');
+    const { publicKeyPem = '' } = await house.guardian.keys.active('log-signing');
+    assert.ok(served.proofs.every(({ proof }) => verifyProof(proof, [publicKeyPem])));
+    const approval = await send<{ principal: string }>('POST /v1/models/:name/approve', `${path}/approve`, {
+      version: '1.0.0',
+    });
+    assert.match(approval.principal, /^local:/);
+    const { gateData } = await send<{ gateData: unknown }>(
+      'GET /v1/models/:name/gate-data',
+      `${path}/gate-data`,
+    );
+    assert.equal(gateData, null);
+    const schema = Buffer.from(schemaBytes).toString('base64');
+    const registered = { method: 'POST', url: `${path}/gate-data` } as const;
+    const unfit = await app.inject({
+      ...registered,
+      payload: { path: '/nowhere', labels: '/nowhere', schema },
+    });
+    assert.equal(unfit.json<{ code: string }>().code, 'registry.gate-data-unfit', unfit.body);
+    const relative = await app.inject({ ...registered, payload: { path: '../x', schema } });
+    assert.equal(relative.statusCode, 400, relative.body);
     const failed = await app.inject({
       method: 'POST',
       url: `${path}/versions`,
