@@ -2,9 +2,11 @@ import { execFile } from 'node:child_process';
 import { stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { isSecretMemoryLocked } from '../crypto/index.ts';
 import { claimState, StorageError, stateLayout } from '../storage/index.ts';
 import { Api, socketTransport } from './api.ts';
 import type { Context } from './context.ts';
+import { readCoreDumps, turnCoreDumpsOff } from './core-dumps.ts';
 import { EXIT } from './exit-code.ts';
 import type { Registrar } from './registrar.ts';
 import { table } from './text.ts';
@@ -41,6 +43,14 @@ async function runDoctor(context: Context): Promise<number> {
     await checkState(context),
     await checkDisk(context),
     await checkUnlock(context),
+    await checkCoreDumps(),
+    {
+      what: 'secret memory',
+      state: isSecretMemoryLocked ? 'good' : 'note',
+      says: isSecretMemoryLocked
+        ? 'locked by sodium-native'
+        : 'may be swapped: sodium-native is not installed',
+    },
     ...(await Promise.all(TOOLS.map(([command, use]) => checkTool(command, use)))),
   ] satisfies Finding[];
   const colours = { good: 'green', missing: 'yellow', bad: 'red', note: 'dim' } as const;
@@ -114,6 +124,20 @@ async function checkUnlock(context: Context): Promise<Finding> {
     state: 'good',
     says: `${path}; it protects against a copied state folder and nothing else`,
   };
+}
+
+/** As they are in a process that holds keys. */
+async function checkCoreDumps(): Promise<Finding> {
+  const what = 'core dumps';
+  await turnCoreDumpsOff();
+  const state = await readCoreDumps();
+  if (state === undefined) return { what, state: 'note', says: 'cannot be told on this system' };
+  if (state.isOff)
+    return { what, state: 'good', says: `off: at most ${state.limit} bytes, by /proc/self/limits` };
+  const hint = 'install prlimit (util-linux), or start with `ulimit -c 0`';
+  return state.filter === 0
+    ? { what, state: 'note', says: `on, but without memory in them; ${hint}` }
+    : { what, state: 'bad', says: `on: a crash would write keys to disk; ${hint}` };
 }
 
 async function checkTool(command: string, use: string): Promise<Finding> {

@@ -3,6 +3,7 @@ import { buildServer } from '../server/index.ts';
 import { StorageError, stateLayout } from '../storage/index.ts';
 import { Api, injectTransport, socketTransport } from './api.ts';
 import type { Context } from './context.ts';
+import { turnCoreDumpsOff } from './core-dumps.ts';
 
 /** A way to the one owner of the state: another process behind its socket, or this process itself. */
 export interface Session {
@@ -42,6 +43,8 @@ export async function withSession<T>(context: Context, work: (session: Session) 
 
 /** The guardian of this process; undefined where another process owns the state. */
 export async function openOwnGuardian(context: Context): Promise<Guardian | undefined> {
+  // Before the first key is in memory.
+  await turnCoreDumpsOff();
   try {
     return await openGuardian({
       stateFolder: context.stateFolder,

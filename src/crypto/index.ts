@@ -28,7 +28,7 @@ export {
 } from './pkcs11-key-store.ts';
 export { SOFTHSM_PATHS } from './pkcs11-module.ts';
 export { isPkcs11Uri, type Pkcs11Uri, parsePkcs11Uri } from './pkcs11-uri.ts';
-export { SecretBuffer } from './secret-buffer.ts';
+export { isSecretMemoryLocked, SecretBuffer } from './secret-buffer.ts';
 export { dssePreAuthEncoding, verifySignature } from './signatures.ts';
 export { ensureSoftHsmToken, type SoftHsmTokenOptions } from './softhsm-token.ts';
 export {

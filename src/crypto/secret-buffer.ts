@@ -1,22 +1,47 @@
 import { randomFillSync } from 'node:crypto';
+import { createRequire } from 'node:module';
 import { inspect } from 'node:util';
 import { CryptoError } from './errors.ts';
 
 const HIDDEN = '[secret]';
 
+interface Sodium {
+  /** Memory between guard pages, locked against swapping and left out of core dumps. */
+  sodium_malloc(length: number): Buffer;
+}
+
+const sodium = loadSodium();
+
+/** Whether secrets lie in locked memory: `sodium-native` is an optional peer. */
+export const isSecretMemoryLocked: boolean = sodium !== undefined;
+
+function loadSodium(): Sodium | undefined {
+  try {
+    const loaded: unknown = createRequire(import.meta.url)('sodium-native');
+    return typeof loaded === 'object' && loaded !== null && 'sodium_malloc' in loaded
+      ? (loaded as Sodium)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Secret bytes in memory of their own, outside the shared Buffer pool, wiped on demand, and shown as
  * `[secret]` by printing, JSON and inspection.
  *
- * What it cannot do: the operating system may have swapped the page, the garbage collector never moves it
- * but also never wipes it unasked, and a `KeyObject` made from it keeps a copy that cannot be wiped.
+ * Where `sodium-native` is present the memory is locked, as far as the process may lock any. What it cannot do: without
+ * that the operating system may have swapped the page, the garbage collector never moves it but also never wipes it
+ * unasked, and a `KeyObject` made from it keeps a copy that cannot be wiped.
  */
 export class SecretBuffer {
   readonly #bytes: Buffer;
   #wiped = false;
 
   private constructor(length: number) {
-    this.#bytes = Buffer.allocUnsafeSlow(length);
+    // An empty one has nothing to lock.
+    this.#bytes =
+      length === 0 || sodium === undefined ? Buffer.allocUnsafeSlow(length) : sodium.sodium_malloc(length);
   }
 
   /** Takes a private copy and wipes the argument. */
