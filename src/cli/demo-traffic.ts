@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
 import type { LoadedSchema } from '../features/index.ts';
 import { generate, LAB_LINK_TYPE, type LabLabels } from '../lab/index.ts';
 import { FlowMeter, type FlowRecord, type MeterOptions } from '../traffic/index.ts';
@@ -40,6 +42,54 @@ export async function meterLab(slice: LabSlice, options: MeterLabOptions): Promi
   }
   for (const flow of meter.finish()) flows.push(flow);
   return { flows, labels: run.labels(), packets: meter.counters.packets };
+}
+
+/** What a thread that makes one table is started with. */
+export interface LabTableTask {
+  readonly slice: LabSlice;
+  /** Name of the schema. */
+  readonly schema: string;
+  readonly meter: Partial<MeterOptions>;
+}
+
+/** Runs of the lab at a time, each in a thread of its own. */
+const THREADS = Math.max(1, Math.min(4, availableParallelism()));
+
+/** Labelled rows of several runs of the lab, in the order of the slices. */
+export async function labTables(
+  slices: readonly LabSlice[],
+  schema: string,
+  options: MeterLabOptions,
+): Promise<LabelledTable[]> {
+  const tables: LabelledTable[] = [];
+  let next = 0;
+  let done = 0;
+  const run = async (): Promise<void> => {
+    for (let i = next++; i < slices.length; i = next++) {
+      tables[i] = await inWorker(
+        { slice: slices[i] as LabSlice, schema, meter: options.meter },
+        options.signal,
+      );
+      options.onProgress(++done / slices.length);
+    }
+  };
+  await Promise.all(Array.from({ length: THREADS }, run));
+  return tables;
+}
+
+function inWorker(task: LabTableTask, signal: AbortSignal): Promise<LabelledTable> {
+  signal.throwIfAborted();
+  const worker = new Worker(new URL('./lab-table-worker.ts', import.meta.url), { workerData: task });
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      reject(signal.reason);
+      void worker.terminate();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', () => signal.removeEventListener('abort', stop));
+  });
 }
 
 /** Labelled rows of one run of the lab. */

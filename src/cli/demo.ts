@@ -7,7 +7,7 @@ import { stateLayout } from '../storage/index.ts';
 import { evaluateModel, joinTables, runGates } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { type AttackResult, type ReplayResult, replay } from './demo-replay.ts';
-import { type LabSlice, labTable, meterLab } from './demo-traffic.ts';
+import { type LabSlice, labTables, meterLab } from './demo-traffic.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
 import { gatesTable } from './metrics-text.ts';
@@ -161,17 +161,11 @@ async function trainFlowModel(context: Context, guardian: Guardian): Promise<voi
   await refuseForeignChampion(guardian);
   const schema = await loadSchema('flow-core');
   const progress = output.progress('generating');
-  const slices = [...TRAINING, GATES];
-  const tables = [];
-  for (const [i, slice] of slices.entries()) {
-    tables.push(
-      await labTable(slice, schema, {
-        meter: context.config.meter,
-        signal: context.signal,
-        onProgress: (share) => progress.update((i + share) / slices.length),
-      }),
-    );
-  }
+  const tables = await labTables([...TRAINING, GATES], 'flow-core', {
+    meter: context.config.meter,
+    signal: context.signal,
+    onProgress: (share) => progress.update(share),
+  });
   progress.done();
   const gateTable = tables.pop() as (typeof tables)[number];
   const rows = joinTables(tables);
