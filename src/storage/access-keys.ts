@@ -25,45 +25,62 @@ export class AccessKeyQueries {
 
   /** Throws `storage.row-exists`. */
   async addAccessKey(row: AccessKeyRow): Promise<void> {
-    this.#db.write(() =>
-      this.#db.run(
-        `INSERT INTO access_keys (id, sha256, principal, roles, created, expires, revoked)
-         VALUES (?, ?, ?, ?, ?, ?, ?)`,
-        row.id,
-        row.sha256,
-        row.principal,
-        JSON.stringify(row.roles),
-        Math.trunc(row.createdAt),
-        row.expiresAt === undefined ? null : Math.trunc(row.expiresAt),
-        row.revokedAt === undefined ? null : Math.trunc(row.revokedAt),
-      ),
-    );
+    const values = {
+      id: row.id,
+      sha256: row.sha256,
+      principal: row.principal,
+      roles: JSON.stringify(row.roles),
+      created: Math.trunc(row.createdAt),
+      expires: row.expiresAt === undefined ? null : Math.trunc(row.expiresAt),
+      revoked: row.revokedAt === undefined ? null : Math.trunc(row.revokedAt),
+    };
+    await this.#db.write((db) => db.insertInto('access_keys').values(values).execute());
   }
 
   /** Finds revoked and expired keys too: the caller tells them apart in its refusal. */
   async findAccessKey(id: string): Promise<AccessKeyRow | undefined> {
-    const row = this.#db.first('SELECT * FROM access_keys WHERE id = ?', id);
+    const row = await this.#db.read((db) =>
+      db.selectFrom('access_keys').selectAll().where('id', '=', id).executeTakeFirst(),
+    );
     return row === undefined ? undefined : toAccessKey(row);
   }
 
   /** Every row of a principal, revoked and expired ones too; oldest first. */
   async findAccessKeysOf(principal: string): Promise<readonly AccessKeyRow[]> {
-    return this.#db
-      .all('SELECT * FROM access_keys WHERE principal = ? ORDER BY created, id', principal)
-      .map(toAccessKey);
+    const rows = await this.#db.read((db) =>
+      db
+        .selectFrom('access_keys')
+        .selectAll()
+        .where('principal', '=', principal)
+        .orderBy('created')
+        .orderBy('id')
+        .execute(),
+    );
+    return rows.map(toAccessKey);
   }
 
   /** Oldest first. */
   async listAccessKeys(): Promise<readonly AccessKeyRow[]> {
-    return this.#db.all('SELECT * FROM access_keys ORDER BY created, id').map(toAccessKey);
+    const rows = await this.#db.read((db) =>
+      db.selectFrom('access_keys').selectAll().orderBy('created').orderBy('id').execute(),
+    );
+    return rows.map(toAccessKey);
   }
 
   /** Revokes for good; the first time stays. Throws `storage.row-missing`. */
   async revokeAccessKey(id: string, at: Milliseconds): Promise<void> {
-    const changed = this.#db.write(() =>
-      this.#db.run('UPDATE access_keys SET revoked = COALESCE(revoked, ?) WHERE id = ?', Math.trunc(at), id),
-    );
-    if (changed === 0) throw new StorageError('storage.row-missing', `no access key has the id ${id}`);
+    await this.#db.write(async (db) => {
+      const found = await db.selectFrom('access_keys').select('id').where('id', '=', id).executeTakeFirst();
+      if (found === undefined) {
+        throw new StorageError('storage.row-missing', `no access key has the id ${id}`);
+      }
+      await db
+        .updateTable('access_keys')
+        .set({ revoked: Math.trunc(at) })
+        .where('id', '=', id)
+        .where('revoked', 'is', null)
+        .execute();
+    });
   }
 }
 

@@ -29,51 +29,64 @@ export class AliasQueries {
 
   /** Moves the alias and appends to its history in one transaction. */
   async move(change: AliasChangeRow): Promise<void> {
-    this.#db.write(() => {
-      this.#db.run(
-        `INSERT INTO alias_history (intent, name, alias, version, previous, action, principal, changed_at, approvals)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-        change.intent,
-        change.name,
-        change.alias,
-        change.version,
-        change.previous ?? null,
-        change.action,
-        change.principal,
-        change.changedAt,
-        JSON.stringify(change.approvals),
-      );
-      this.#db.run(
-        `INSERT INTO aliases (name, alias, version, intent) VALUES (?, ?, ?, ?)
-         ON CONFLICT (name, alias) DO UPDATE SET version = excluded.version, intent = excluded.intent`,
-        change.name,
-        change.alias,
-        change.version,
-        change.intent,
-      );
+    const { name, alias, version, intent } = change;
+    await this.#db.write(async (db) => {
+      await db
+        .insertInto('alias_history')
+        .values({
+          ...{ intent, name, alias, version },
+          previous: change.previous ?? null,
+          action: change.action,
+          principal: change.principal,
+          changed_at: change.changedAt,
+          approvals: JSON.stringify(change.approvals),
+        })
+        .execute();
+      await db
+        .insertInto('aliases')
+        .values({ name, alias, version, intent })
+        .onConflict((conflict) => conflict.columns(['name', 'alias']).doUpdateSet({ version, intent }))
+        .execute();
     });
   }
 
   async find(name: string, alias: string): Promise<AliasRow | undefined> {
-    const row = this.#db.first('SELECT * FROM aliases WHERE name = ? AND alias = ?', name, alias);
+    const row = await this.#db.read((db) =>
+      db
+        .selectFrom('aliases')
+        .selectAll()
+        .where('name', '=', name)
+        .where('alias', '=', alias)
+        .executeTakeFirst(),
+    );
     return row === undefined ? undefined : toAlias(row);
   }
 
   async list(name?: string): Promise<readonly AliasRow[]> {
-    const rows =
-      name === undefined
-        ? this.#db.all('SELECT * FROM aliases ORDER BY name, alias')
-        : this.#db.all('SELECT * FROM aliases WHERE name = ? ORDER BY alias', name);
+    const rows = await this.#db.read((db) =>
+      db
+        .selectFrom('aliases')
+        .selectAll()
+        .$if(name !== undefined, (query) => query.where('name', '=', name as string))
+        .orderBy('name')
+        .orderBy('alias')
+        .execute(),
+    );
     return rows.map(toAlias);
   }
 
   /** Oldest first. */
   async history(name: string): Promise<readonly AliasChangeRow[]> {
-    return this.#db.all('SELECT * FROM alias_history WHERE name = ? ORDER BY intent', name).map(toChange);
+    const rows = await this.#db.read((db) =>
+      db.selectFrom('alias_history').selectAll().where('name', '=', name).orderBy('intent').execute(),
+    );
+    return rows.map(toChange);
   }
 
   async findChange(intent: number): Promise<AliasChangeRow | undefined> {
-    const row = this.#db.first('SELECT * FROM alias_history WHERE intent = ?', intent);
+    const row = await this.#db.read((db) =>
+      db.selectFrom('alias_history').selectAll().where('intent', '=', intent).executeTakeFirst(),
+    );
     return row === undefined ? undefined : toChange(row);
   }
 }

@@ -1,123 +1,63 @@
-import { closeSync, openSync } from 'node:fs';
-import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { faultPoint } from '../base/index.ts';
 import { StorageError } from './errors.ts';
-import { MIGRATIONS } from './migrations.ts';
+import type { Queries, Writing } from './tables.ts';
 
-/** One row as SQLite gives it. */
-export type Row = Readonly<Record<string, SQLOutputValue>>;
+/** One row as a database gives it. */
+export type Row = Readonly<Record<string, unknown>>;
 
-/**
- * The one connection to `guardian.db`. `node:sqlite` is synchronous; the query sets above it are asynchronous, so
- * that a database across the network fits later. Each write is one transaction and durable when it returns.
- */
+/** What differs between the databases beneath the queries. */
+export interface ConnectionKind {
+  readonly queries: Queries;
+  /** Runs first in each writing transaction; what it throws undoes it. */
+  readonly fence?: (writing: Writing) => Promise<void>;
+  /** What an error of the database means; undefined for an error that is not one of it. */
+  readonly explain: (error: unknown) => StorageError | undefined;
+}
+
+/** The way of the typed queries to their database. Each write is one transaction and durable when it resolves. */
 export class Connection {
-  readonly #db: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #kind: ConnectionKind;
+  #isClosed = false;
 
-  /** Opens or makes the file (mode 0600) and brings its tables up to date. */
-  constructor(path: string) {
-    try {
-      makePrivateFile(path);
-      this.#db = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: 2000 });
-    } catch (cause) {
-      throw new StorageError('storage.database-failed', 'could not open the database', { cause });
-    }
-    try {
-      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF');
-      this.#migrate();
-    } catch (cause) {
-      this.#db.close();
-      if (cause instanceof StorageError) throw cause;
-      throw new StorageError('storage.database-failed', 'could not prepare the database', { cause });
-    }
+  constructor(kind: ConnectionKind) {
+    this.#kind = kind;
   }
 
-  all(sql: string, ...values: SQLInputValue[]): Row[] {
-    return this.#guard(() => this.#prepare(sql).all(...values));
+  async read<T>(work: (queries: Queries) => Promise<T>): Promise<T> {
+    return await this.#guard(() => work(this.#kind.queries));
   }
 
-  first(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.#guard(() => this.#prepare(sql).get(...values));
-  }
-
-  /** Rows changed. To be called inside `write`. */
-  run(sql: string, ...values: SQLInputValue[]): number {
-    return this.#guard(() => Number(this.#prepare(sql).run(...values).changes));
-  }
-
-  /** Runs `work` in one transaction; all of it is durable when this returns, or none of it is there. */
-  write<T>(work: () => T): T {
-    return this.#guard(() => {
-      this.#db.exec('BEGIN IMMEDIATE');
-      let result: T;
-      try {
-        result = work();
+  /**
+   * Runs `work` in one transaction; all of it is durable when this resolves, or none of it is there. `work` asks
+   * through what it is given alone: on the way of `read` it would wait for itself.
+   */
+  async write<T>(work: (writing: Writing) => Promise<T>): Promise<T> {
+    return await this.#guard(async () => {
+      const result = await this.#kind.queries.transaction().execute(async (writing) => {
+        await this.#kind.fence?.(writing);
+        const value = await work(writing);
         faultPoint('storage.database.before-commit');
-        this.#db.exec('COMMIT');
-      } catch (error) {
-        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-        throw error;
-      }
+        return value;
+      });
       faultPoint('storage.database.after-commit');
       return result;
     });
   }
 
-  close(): void {
-    this.#statements.clear();
-    if (this.#db.isOpen) this.#db.close();
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#kind.queries.destroy();
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#db.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
-  #migrate(): void {
-    const held = Number(this.#db.prepare('PRAGMA user_version').get()?.user_version);
-    if (held > MIGRATIONS.length) {
-      throw new StorageError(
-        'storage.database-newer',
-        `expected at most format ${MIGRATIONS.length}, the database has ${held}`,
-      );
-    }
-    for (const [i, sql] of MIGRATIONS.entries()) {
-      if (i < held) continue;
-      this.write(() => this.#db.exec(`${sql}; PRAGMA user_version = ${i + 1}`));
-    }
-  }
-
-  #guard<T>(work: () => T): T {
+  async #guard<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new StorageError('storage.database-failed', 'the database is closed');
     try {
-      return work();
-    } catch (cause) {
-      if (cause instanceof StorageError) throw cause;
-      if (isForeignKey(cause)) {
-        throw new StorageError('storage.row-missing', 'the row points to one that is not there', { cause });
-      }
-      if (isConstraint(cause)) {
-        throw new StorageError('storage.row-exists', 'the row contradicts one that is there', { cause });
-      }
-      if (isSqlite(cause)) throw new StorageError('storage.database-failed', 'the query failed', { cause });
-      throw cause;
+      return await work();
+    } catch (error) {
+      if (error instanceof StorageError) throw error;
+      throw this.#kind.explain(error) ?? error;
     }
-  }
-}
-
-/**
- * Makes an empty file of mode 0600 for SQLite, unless it exists. One that exists is not even opened: closing any
- * descriptor of a file drops the locks that this process holds on it (POSIX).
- */
-export function makePrivateFile(path: string): void {
-  try {
-    closeSync(openSync(path, 'wx', 0o600));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }
 
@@ -139,18 +79,4 @@ export function isTextList(value: unknown): value is string[] {
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isSqlite(error: unknown): error is Error & { errcode: number } {
-  return error instanceof Error && 'errcode' in error && typeof error.errcode === 'number';
-}
-
-/** SQLITE_CONSTRAINT_FOREIGNKEY is 787. */
-function isForeignKey(error: unknown): boolean {
-  return isSqlite(error) && error.errcode === 787;
-}
-
-/** SQLITE_CONSTRAINT is 19; the kind of constraint stands in the higher bits. */
-function isConstraint(error: unknown): boolean {
-  return isSqlite(error) && (error.errcode & 0xff) === 19;
 }

@@ -1,9 +1,10 @@
 import { dirname, join } from 'node:path';
 import { AccessKeyQueries } from './access-keys.ts';
 import { AliasQueries } from './aliases.ts';
-import { Connection } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { DetectionQueries } from './detections.ts';
 import { SettingQueries } from './settings.ts';
+import { openSqlite } from './sqlite-connection.ts';
 import { VersionQueries } from './versions.ts';
 import { openWrapStore, type WrapStore } from './wraps.ts';
 
@@ -24,7 +25,11 @@ export interface Database {
  */
 export async function openDatabase(path: string): Promise<Database> {
   const wraps = await openWrapStore(join(dirname(path), 'wraps'));
-  const connection = new Connection(path);
+  return databaseOver(await openSqlite(path), wraps);
+}
+
+/** The query sets over one connection; they do not know which database it leads to. */
+export function databaseOver(connection: Connection, wraps: WrapStore): Database {
   return {
     versions: new VersionQueries(connection),
     aliases: new AliasQueries(connection),
@@ -32,6 +37,6 @@ export async function openDatabase(path: string): Promise<Database> {
     detections: new DetectionQueries(connection),
     accessKeys: new AccessKeyQueries(connection),
     settings: new SettingQueries(connection),
-    close: async () => connection.close(),
+    close: () => connection.close(),
   };
 }

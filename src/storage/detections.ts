@@ -1,7 +1,8 @@
-import type { SQLInputValue } from 'node:sqlite';
+import type { SelectQueryBuilder } from 'kysely';
 import type { Milliseconds } from '../base/index.ts';
 import { type Connection, isRecord, parseColumn, type Row } from './connection.ts';
 import { StorageError } from './errors.ts';
+import type { Tables, Writing } from './tables.ts';
 
 /** A detection as it is kept: the whole of it as JSON, and beside it what is searched for. */
 export interface DetectionRow {
@@ -65,102 +66,156 @@ export class DetectionQueries {
     changes: readonly { readonly activity: OutboxActivity; readonly row: DetectionRow }[],
   ): Promise<void> {
     if (changes.length === 0) return;
-    this.#db.write(() => {
-      for (const { activity, row } of changes) this.#save(activity, row);
+    await this.#db.write(async (db) => {
+      for (const batch of batchesOf(changes)) await saveBatch(db, batch);
     });
   }
 
   async findDetection(uid: string): Promise<DetectionRow | undefined> {
-    const row = this.#db.first('SELECT * FROM detections WHERE uid = ?', uid);
+    const row = await this.#db.read((db) =>
+      db.selectFrom('detections').selectAll().where('uid', '=', uid).executeTakeFirst(),
+    );
     return row === undefined ? undefined : toDetection(row);
   }
 
   /** Newest first. */
   async listDetections(options: DetectionListOptions = {}): Promise<readonly DetectionRow[]> {
-    const limit = Math.min(Math.max(Math.trunc(options.limit ?? 100), 0), 10_000);
-    const { where, values } = condition(options);
-    return this.#db
-      .all(`SELECT * FROM detections${where} ORDER BY time DESC, uid DESC LIMIT ?`, ...values, limit)
-      .map(toDetection);
+    const rows = await this.#db.read((db) =>
+      matching(db.selectFrom('detections'), options)
+        .selectAll()
+        .orderBy('time', 'desc')
+        .orderBy('uid', 'desc')
+        .limit(limitOf(options))
+        .execute(),
+    );
+    return rows.map(toDetection);
   }
 
   async countDetections(filter: DetectionFilter = {}): Promise<number> {
-    const { where, values } = condition(filter);
-    return Number(this.#db.first(`SELECT COUNT(*) AS n FROM detections${where}`, ...values)?.n);
+    const row = await this.#db.read((db) =>
+      matching(db.selectFrom('detections'), filter)
+        .select((eb) => eb.fn.countAll<number>().as('n'))
+        .executeTakeFirst(),
+    );
+    return Number(row?.n);
   }
 
   /** Notices after `after`, oldest first. */
   async listOutbox(
     options: { readonly after?: number; readonly limit?: number } = {},
   ): Promise<readonly OutboxRow[]> {
-    return this.#db
-      .all(
-        'SELECT * FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?',
-        options.after ?? 0,
-        Math.min(Math.max(Math.trunc(options.limit ?? 100), 0), 10_000),
-      )
-      .map(toNotice);
+    const rows = await this.#db.read((db) =>
+      db
+        .selectFrom('outbox')
+        .selectAll()
+        .where('sequence', '>', options.after ?? 0)
+        .orderBy('sequence')
+        .limit(limitOf(options))
+        .execute(),
+    );
+    return rows.map(toNotice);
   }
 
   /** Forgets confirmed notices. One that changed since it was listed has a new number and stays. */
   async confirmOutbox(sequences: readonly number[]): Promise<void> {
     if (sequences.length === 0) return;
-    this.#db.write(() => {
-      for (const sequence of sequences) this.#db.run('DELETE FROM outbox WHERE sequence = ?', sequence);
+    await this.#db.write(async (db) => {
+      for (let at = 0; at < sequences.length; at += MAX_BATCH) {
+        await db
+          .deleteFrom('outbox')
+          .where('sequence', 'in', sequences.slice(at, at + MAX_BATCH))
+          .execute();
+      }
     });
-  }
-
-  #save(activity: OutboxActivity, row: DetectionRow): void {
-    const body = JSON.stringify(row.detection);
-    const time = Math.trunc(row.time);
-    const lastSeen = Math.trunc(row.lastSeen);
-    if (activity === 'create') {
-      this.#db.run(
-        'INSERT INTO detections (uid, time, last_seen, kind, source, body) VALUES (?, ?, ?, ?, ?, ?)',
-        row.uid,
-        time,
-        lastSeen,
-        row.kind,
-        row.source,
-        body,
-      );
-    } else {
-      const changed = this.#db.run(
-        'UPDATE detections SET time = ?, last_seen = ?, kind = ?, source = ?, body = ? WHERE uid = ?',
-        time,
-        lastSeen,
-        row.kind,
-        row.source,
-        body,
-        row.uid,
-      );
-      if (changed === 0) throw new StorageError('storage.row-missing', `no detection has the uid ${row.uid}`);
-    }
-    this.#db.run(
-      'INSERT OR REPLACE INTO outbox (uid, activity, body) VALUES (?, ?, ?)',
-      row.uid,
-      activity,
-      body,
-    );
   }
 }
 
-function condition(filter: DetectionFilter): { where: string; values: SQLInputValue[] } {
-  const parts: string[] = [];
-  const values: SQLInputValue[] = [];
-  if (filter.since !== undefined) {
-    parts.push('time >= ?');
-    values.push(Math.ceil(filter.since));
+interface Change {
+  readonly activity: OutboxActivity;
+  readonly row: DetectionRow;
+}
+
+/** Rows of one statement; six values each, far below what either database binds. */
+const MAX_BATCH = 250;
+
+/** Cuts changes, in their order, into runs of one activity that name no detection twice. */
+function batchesOf(changes: readonly Change[]): readonly (readonly Change[])[] {
+  const batches: Change[][] = [];
+  const uids = new Set<string>();
+  for (const change of changes) {
+    const last = batches.at(-1);
+    const fits =
+      last !== undefined &&
+      last.length < MAX_BATCH &&
+      last[0]?.activity === change.activity &&
+      !uids.has(change.row.uid);
+    if (fits) last.push(change);
+    else {
+      uids.clear();
+      batches.push([change]);
+    }
+    uids.add(change.row.uid);
   }
-  if (filter.kind !== undefined) {
-    parts.push('kind = ?');
-    values.push(filter.kind);
+  return batches;
+}
+
+async function saveBatch(db: Writing, batch: readonly Change[]): Promise<void> {
+  const activity = batch[0]?.activity ?? 'create';
+  const uids = batch.map(({ row }) => row.uid);
+  const bodies = batch.map(({ row }) => JSON.stringify(row.detection));
+  const rows = batch.map(({ row }, i) => ({
+    uid: row.uid,
+    time: Math.trunc(row.time),
+    last_seen: Math.trunc(row.lastSeen),
+    kind: row.kind,
+    source: row.source,
+    body: bodies[i] as string,
+  }));
+  const insert = db.insertInto('detections').values(rows);
+  if (activity === 'create') await insert.execute();
+  else {
+    await expectAll(db, uids);
+    await insert
+      .onConflict((conflict) =>
+        conflict.column('uid').doUpdateSet((eb) => ({
+          time: eb.ref('excluded.time'),
+          last_seen: eb.ref('excluded.last_seen'),
+          kind: eb.ref('excluded.kind'),
+          source: eb.ref('excluded.source'),
+          body: eb.ref('excluded.body'),
+        })),
+      )
+      .execute();
   }
-  if (filter.source !== undefined) {
-    parts.push('source = ?');
-    values.push(filter.source);
-  }
-  return { where: parts.length === 0 ? '' : ` WHERE ${parts.join(' AND ')}`, values };
+  // Removed and inserted instead of changed: the later state gets a new number.
+  await db.deleteFrom('outbox').where('uid', 'in', uids).where('activity', '=', activity).execute();
+  await db
+    .insertInto('outbox')
+    .values(uids.map((uid, i) => ({ uid, activity, body: bodies[i] as string })))
+    .execute();
+}
+
+async function expectAll(db: Writing, uids: readonly string[]): Promise<void> {
+  const found = await db.selectFrom('detections').select('uid').where('uid', 'in', uids).execute();
+  if (found.length === uids.length) return;
+  const known = new Set(found.map(({ uid }) => uid));
+  const missing = uids.find((uid) => !known.has(uid)) ?? '';
+  throw new StorageError('storage.row-missing', `no detection has the uid ${missing}`);
+}
+
+function limitOf({ limit = 100 }: { readonly limit?: number }): number {
+  return Math.min(Math.max(Math.trunc(limit), 0), 10_000);
+}
+
+function matching<O>(
+  query: SelectQueryBuilder<Tables, 'detections', O>,
+  { since, kind, source }: DetectionFilter,
+): SelectQueryBuilder<Tables, 'detections', O> {
+  let narrowed = query;
+  if (since !== undefined) narrowed = narrowed.where('time', '>=', Math.ceil(since));
+  if (kind !== undefined) narrowed = narrowed.where('kind', '=', kind);
+  if (source !== undefined) narrowed = narrowed.where('source', '=', source);
+  return narrowed;
 }
 
 function toDetection(row: Row): DetectionRow {

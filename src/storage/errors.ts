@@ -50,7 +50,37 @@ export const STORAGE_ERRORS = {
   'storage.database-failed': {
     category: 'resource',
     retry: false,
-    says: 'SQLite could not open, read or write the database; the cause says why.',
+    says: 'The database could not be opened, read or written; the cause says why.',
+  },
+  'storage.database-unreachable': {
+    category: 'resource',
+    retry: true,
+    says: 'PostgreSQL does not answer, or ended the connection.',
+  },
+  'storage.database-refused': {
+    category: 'security',
+    retry: false,
+    says: 'PostgreSQL refused the user or the password, or cannot show the certificate that its name demands.',
+  },
+  'storage.password-unsafe': {
+    category: 'security',
+    retry: false,
+    says: 'The file with the password of PostgreSQL is missing, empty, too long, or readable by others than its owner.',
+  },
+  'storage.migration-loses-rows': {
+    category: 'resource',
+    retry: false,
+    says: 'Taking the tables back would drop rows; nothing was changed.',
+  },
+  'storage.writer-leased': {
+    category: 'resource',
+    retry: true,
+    says: 'Another server holds the lease of the one writer; this one may take over when that ends.',
+  },
+  'storage.fenced': {
+    category: 'resource',
+    retry: false,
+    says: 'Another server took over as the one writer; this one changes nothing any more and is to be restarted.',
   },
   'storage.row-exists': {
     category: 'resource',

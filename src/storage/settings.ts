@@ -9,7 +9,9 @@ export class SettingQueries {
   }
 
   async get(key: string): Promise<unknown> {
-    const row = this.#db.first('SELECT value FROM settings WHERE key = ?', key);
+    const row = await this.#db.read((db) =>
+      db.selectFrom('settings').select('value').where('key', '=', key).executeTakeFirst(),
+    );
     return row === undefined
       ? undefined
       : parseColumn(row, 'value', (value): value is unknown => value !== undefined);
@@ -17,14 +19,17 @@ export class SettingQueries {
 
   /** `undefined` removes it. */
   async set(key: string, value: unknown): Promise<void> {
-    this.#db.write(() => {
-      if (value === undefined) this.#db.run('DELETE FROM settings WHERE key = ?', key);
-      else
-        this.#db.run(
-          'INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)',
-          key,
-          JSON.stringify(value),
-        );
+    await this.#db.write(async (db) => {
+      if (value === undefined) {
+        await db.deleteFrom('settings').where('key', '=', key).execute();
+        return;
+      }
+      const text = JSON.stringify(value);
+      await db
+        .insertInto('settings')
+        .values({ key, value: text })
+        .onConflict((conflict) => conflict.column('key').doUpdateSet({ value: text }))
+        .execute();
     });
   }
 }

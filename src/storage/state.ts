@@ -2,8 +2,8 @@ import { chmod, mkdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { makePrivateFile } from './connection.ts';
 import { StorageError } from './errors.ts';
+import { makePrivateFile } from './private-file.ts';
 
 /** Held by the one process that owns a state folder. */
 export interface StateOwner {

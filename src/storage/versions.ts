@@ -27,40 +27,50 @@ export class VersionQueries {
 
   /** Throws `storage.row-exists` where the version is there already. */
   async insert(row: VersionRow): Promise<void> {
-    this.#db.write(() =>
-      this.#db.run(
-        `INSERT INTO versions (name, version, digest, schema_id, source_kinds, gates_passed, data_key_id, intent,
-           created_at, author) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-        row.name,
-        row.version,
-        row.digest,
-        row.schemaId,
-        JSON.stringify(row.sourceKinds),
-        row.gatesPassed ? 1 : 0,
-        row.dataKeyId,
-        row.intent,
-        row.createdAt,
-        row.author,
-      ),
-    );
+    const values = {
+      name: row.name,
+      version: row.version,
+      digest: row.digest,
+      schema_id: row.schemaId,
+      source_kinds: JSON.stringify(row.sourceKinds),
+      gates_passed: row.gatesPassed ? 1 : 0,
+      data_key_id: row.dataKeyId,
+      intent: row.intent,
+      created_at: row.createdAt,
+      author: row.author,
+    };
+    await this.#db.write((db) => db.insertInto('versions').values(values).execute());
   }
 
   /** Takes back a row whose publication did not come to its end; one that is not there is no error. */
   async delete(name: string, version: string): Promise<void> {
-    this.#db.write(() => this.#db.run('DELETE FROM versions WHERE name = ? AND version = ?', name, version));
+    await this.#db.write((db) =>
+      db.deleteFrom('versions').where('name', '=', name).where('version', '=', version).execute(),
+    );
   }
 
   async find(name: string, version: string): Promise<VersionRow | undefined> {
-    const row = this.#db.first('SELECT * FROM versions WHERE name = ? AND version = ?', name, version);
+    const row = await this.#db.read((db) =>
+      db
+        .selectFrom('versions')
+        .selectAll()
+        .where('name', '=', name)
+        .where('version', '=', version)
+        .executeTakeFirst(),
+    );
     return row === undefined ? undefined : toVersion(row);
   }
 
   /** In order of publication; of one name, or all. */
   async list(name?: string): Promise<readonly VersionRow[]> {
-    const rows =
-      name === undefined
-        ? this.#db.all('SELECT * FROM versions ORDER BY intent')
-        : this.#db.all('SELECT * FROM versions WHERE name = ? ORDER BY intent', name);
+    const rows = await this.#db.read((db) =>
+      db
+        .selectFrom('versions')
+        .selectAll()
+        .$if(name !== undefined, (query) => query.where('name', '=', name as string))
+        .orderBy('intent')
+        .execute(),
+    );
     return rows.map(toVersion);
   }
 }
