@@ -461,13 +461,14 @@ export class Guardian {
 }
 
 /** Where people come by OIDC, two of them are to be had. */
-function registryPolicy({ registry, model, server }: Configuration): RegistryPolicy {
+function registryPolicy({ registry, model, server, keys }: Configuration): RegistryPolicy {
   const { approvals, approvalDays, gates } = registry;
   return {
     approvals: approvals === 'auto' && server.oidc.issuer !== null ? 2 : approvals,
     approvalDays,
     gates,
     versioning: model.versioningStrategy,
+    postQuantum: keys.postQuantum,
   };
 }
 

@@ -77,6 +77,11 @@ export const REGISTRY_ERRORS = {
     retry: false,
     says: 'The signature does not fit what was signed.',
   },
+  'registry.second-signature-missing': {
+    category: 'security',
+    retry: false,
+    says: 'The model has no second signature by ML-DSA-65, which the policy, the log or the given keys demand.',
+  },
   'registry.signer-untrusted': {
     category: 'security',
     retry: false,

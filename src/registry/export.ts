@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { type Bytes, syncFolder, writeFileAtomic } from '../base/index.ts';
 import { RegistryError } from './errors.ts';
 import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
+import { isSecondKey, SECOND_SIGNATURE_FILE } from './second-signature.ts';
 import { type VerifiedModel, verifyModel } from './verify.ts';
 
 /** Larger files are not read into memory. */
@@ -52,19 +53,24 @@ export async function verifyExport(
 
 /** The five files of an exported folder, not verified. Throws `registry.file-tampered` where it holds others. */
 export async function readExport(folder: string): Promise<ExportFiles> {
-  checkFileNames(await readdir(folder));
+  const names = await readdir(folder);
+  checkFileNames(names);
   const files: Record<string, Uint8Array> = {};
-  for (const name of EXPORT_FILES) files[name] = await readPlain(folder, name);
+  for (const name of names) files[name] = await readPlain(folder, name);
   return files;
 }
 
-/** Verifies an export's files; `weights` is the copy whose digest was taken. */
+/**
+ * Verifies an export's files; `weights` is the copy whose digest was taken. A second signature is demanded where an
+ * ML-DSA-65 key is among the trusted ones; else nothing could be said of it.
+ */
 export async function verifyExportFiles(
   files: ExportFiles,
   trustedKeysPem: readonly string[],
 ): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
   checkFileNames(Object.keys(files));
   const file = (name: string) => files[name] as Uint8Array;
+  const second = trustedKeysPem.filter(isSecondKey).map((publicKeyPem) => ({ publicKeyPem }));
   return await verifyModel({
     signature: file(SIGNATURE_FILE),
     manifest: file(SIGNED_FILES.manifest),
@@ -72,11 +78,14 @@ export async function verifyExportFiles(
     schema: file(SIGNED_FILES.schema),
     weights: { kind: 'plain', bytes: file(SIGNED_FILES.weights) },
     trusted: trustedKeysPem.map((publicKeyPem) => ({ publicKeyPem })),
+    ...(second.length > 0 && {
+      second: { bytes: files[SECOND_SIGNATURE_FILE], isRequired: true, trusted: second },
+    }),
   });
 }
 
 function checkFileNames(names: readonly string[]): void {
-  const found = [...names].sort();
+  const found = names.filter((name) => name !== SECOND_SIGNATURE_FILE).sort();
   if (found.length !== EXPORT_FILES.length || found.some((name, i) => name !== EXPORT_FILES[i])) {
     throw new RegistryError(
       'registry.file-tampered',

@@ -27,6 +27,8 @@ export interface Publication {
   readonly dataKeyId: string;
   /** Of the database's whole row, its intent aside. */
   readonly rowDigest: Digest;
+  /** Whether it was published with a second signature, which can then not be taken away. */
+  readonly secondSignature: boolean;
 }
 
 /** What a promote or rollback intent says. */
@@ -96,6 +98,7 @@ const PUBLISH_DETAIL = z.object({
   gatesPassed: z.boolean(),
   dataKeyId: z.string(),
   rowDigest: digestField,
+  secondSignature: z.boolean().default(false),
 });
 const MOVE_DETAIL = z.object({
   alias: z.string().refine(isName),

@@ -126,6 +126,11 @@ export function bundleSigner(bytes: Uint8Array): string {
   return parse(BUNDLE, bytes, 'bundle').verificationMaterial.publicKey.hint;
 }
 
+/** The bytes that signatures of a statement are over. */
+export function statementPreAuthEncoding(statement: OmsStatement): Uint8Array {
+  return dssePreAuthEncoding(PAYLOAD_TYPE, encodeStatement(statement));
+}
+
 /** How a bundle names its key: hexadecimal SHA-256 of the PEM text, its last newline included. */
 export function keyHint(key: KeyObject): string {
   return sha256Hex(key.export({ type: 'spki', format: 'pem' }) as string);

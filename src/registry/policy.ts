@@ -15,6 +15,8 @@ export interface RegistryPolicy {
    */
   readonly gates: 'submitter' | 'evaluator';
   readonly versioning: VersioningStrategy;
+  /** The second signature by ML-DSA-65: not made; made, and checked where there is one; demanded of every model. */
+  readonly postQuantum: 'off' | 'sign' | 'require';
 }
 
 export const DEFAULT_REGISTRY_POLICY: RegistryPolicy = {
@@ -22,4 +24,5 @@ export const DEFAULT_REGISTRY_POLICY: RegistryPolicy = {
   approvalDays: 30,
   gates: 'submitter',
   versioning: 'semver',
+  postQuantum: 'off',
 };

@@ -10,7 +10,8 @@ import { GATE_REPORT, type GateReport } from './gate-report.ts';
 import { IMPORT, PUBLISH, type Publication } from './log-index.ts';
 import { type ImportedFrom, MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
 import { checkName, checkVersion, contentVersion, isContentVersion, strategyVersion } from './names.ts';
-import { signStatement } from './oms.ts';
+import { type OmsStatement, signStatement } from './oms.ts';
+import { signSecond } from './second-signature.ts';
 import { checkAgreement, weightsContext } from './verify.ts';
 import { blobNames, removeUnfinished, rowDigest } from './version-files.ts';
 
@@ -105,6 +106,7 @@ export async function publishVersion(
     gatesPassed,
     dataKeyId: row.dataKeyId,
     rowDigest: rowDigest(row),
+    secondSignature: context.policy.postQuantum !== 'off',
   };
   const detail = { ...publicationDetail, ...(origin && { imported: origin.imported }) };
   const action = origin === undefined ? PUBLISH : IMPORT;
@@ -153,13 +155,18 @@ async function writeVersion(context: RegistryContext, prepared: Prepared, row: V
     await context.blobs.put(`${names.folder}/${file}`, bytes);
   }
   faultPoint('registry.publish.written');
-  await context.blobs.put(names.signature, await sign(context, prepared));
+  const statement = statementOf(prepared);
+  if (context.policy.postQuantum !== 'off') {
+    await context.blobs.put(names.secondSignature, await signSecond(context.keys, statement));
+    faultPoint('registry.publish.signed-second');
+  }
+  await context.blobs.put(names.signature, await sign(context, statement));
   faultPoint('registry.publish.signed');
   await context.db.versions.insert(row);
   faultPoint('registry.publish.recorded');
 }
 
-async function sign(context: RegistryContext, { manifest, weights, texts }: Prepared): Promise<Uint8Array> {
+async function sign(context: RegistryContext, statement: OmsStatement): Promise<Uint8Array> {
   const key = await context.keys.active('model-signing');
   if (context.index.revocations.find(key.id) !== undefined) {
     throw new RegistryError(
@@ -167,7 +174,14 @@ async function sign(context: RegistryContext, { manifest, weights, texts }: Prep
       'the key store offers a key that the log says is revoked',
     );
   }
-  const statement = {
+  return await signStatement(statement, {
+    publicKeyPem: key.publicKeyPem ?? '',
+    sign: (message) => context.keys.sign(key.id, message),
+  });
+}
+
+function statementOf({ manifest, weights, texts }: Prepared): OmsStatement {
+  return {
     modelName: `${manifest.name}@${manifest.version}`,
     digests: new Map([
       [SIGNED_FILES.weights, sha256Hex(weights)],
@@ -176,10 +190,6 @@ async function sign(context: RegistryContext, { manifest, weights, texts }: Prep
       [SIGNED_FILES.schema, sha256Hex(texts.schema)],
     ]),
   };
-  return await signStatement(statement, {
-    publicKeyPem: key.publicKeyPem ?? '',
-    sign: (message) => context.keys.sign(key.id, message),
-  });
 }
 
 /** Throws `registry.candidate-invalid` where the parts of the candidate do not speak of one model. */

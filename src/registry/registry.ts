@@ -23,6 +23,7 @@ import { type Candidate, type PublishedVersion, type PublishOptions, publishVers
 import { recoverRegistry } from './recover.ts';
 import { RETENTION_DEFAULTS } from './retention-config.ts';
 import { type KeyRotation, type RotateOptions, revokeKey, rotateKey } from './rotate-keys.ts';
+import { SECOND_SIGNATURE_FILE } from './second-signature.ts';
 import { type ServedAt, servedAt } from './served-at.ts';
 import type { VerifiedModel } from './verify.ts';
 import { blobNames, findPublication, verifyStored } from './version-files.ts';
@@ -248,12 +249,16 @@ class EmbeddedRegistry implements Registry {
     };
     await audited(this.#context.log, input, async () => {
       const { model, weights } = await verifyStored(this.#context, name, version);
+      const names = blobNames(name, version);
       await writeExport(folder, {
         [SIGNED_FILES.weights]: weights,
         [SIGNED_FILES.manifest]: Buffer.from(canonicalJson(model.manifest)),
         [SIGNED_FILES.gates]: Buffer.from(canonicalJson(model.gates)),
         [SIGNED_FILES.schema]: model.schemaBytes,
-        [SIGNATURE_FILE]: await this.#context.blobs.get(blobNames(name, version).signature),
+        [SIGNATURE_FILE]: await this.#context.blobs.get(names.signature),
+        ...((await this.#context.blobs.has(names.secondSignature)) && {
+          [SECOND_SIGNATURE_FILE]: await this.#context.blobs.get(names.secondSignature),
+        }),
       });
     });
   }

@@ -16,6 +16,7 @@ import { RegistryError, type RegistryErrorCode } from './errors.ts';
 import { GATE_REPORT, type GateReport } from './gate-report.ts';
 import { MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
 import { type OmsStatement, type TrustedKey, verifyBundle } from './oms.ts';
+import { type SecondSignature, verifySecond } from './second-signature.ts';
 
 /** Lets `VerifiedModel` be built in this file alone. */
 const TOKEN = Symbol('verified');
@@ -82,6 +83,8 @@ export interface Evidence {
       }
     | { readonly kind: 'plain'; readonly bytes: Uint8Array };
   readonly trusted: readonly TrustedKey[];
+  /** Nothing is asked of it where it is left out. */
+  readonly second?: SecondSignature;
   /** What was asked for, and the manifest's digest by the audit log. An export has neither. */
   readonly expected?: { readonly name: string; readonly version: string; readonly manifestDigest: Digest };
 }
@@ -108,7 +111,11 @@ export type VerificationStep = keyof typeof VERIFICATION_STEPS;
 export async function verifyModel(
   evidence: Evidence,
 ): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
-  const statement = await step('signature', () => verifyBundle(evidence.signature, evidence.trusted));
+  const statement = await step('signature', () => {
+    const signed = verifyBundle(evidence.signature, evidence.trusted);
+    if (evidence.second !== undefined) verifySecond(signed, evidence.second);
+    return signed;
+  });
   const files = await step('files', () => checkFiles(statement, evidence));
   const { manifest, gates } = await step('manifest', () => readManifest(statement, files, evidence.expected));
   const plaintext = await readWeights(evidence.weights, manifest);

@@ -6,6 +6,7 @@ import { RegistryError } from './errors.ts';
 import type { Publication } from './log-index.ts';
 import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
 import type { TrustedKey } from './oms.ts';
+import { SECOND_SIGNATURE_FILE } from './second-signature.ts';
 import { refuseRemoved } from './tombstone.ts';
 import { type VerifiedModel, verifyModel } from './verify.ts';
 
@@ -19,6 +20,7 @@ export function blobNames(name: string, version: string) {
     gates: `${folder}/${SIGNED_FILES.gates}`,
     schema: `${folder}/${SIGNED_FILES.schema}`,
     signature: `${folder}/${SIGNATURE_FILE}`,
+    secondSignature: `${folder}/${SECOND_SIGNATURE_FILE}`,
   };
 }
 
@@ -26,9 +28,10 @@ export function blobNames(name: string, version: string) {
 export async function trustedKeys(
   { keys, index }: Pick<RegistryContext, 'keys' | 'index'>,
   publication: Publication,
+  purpose: 'model-signing' | 'post-quantum-signing' = 'model-signing',
 ): Promise<readonly TrustedKey[]> {
   return (await keys.list()).flatMap((key) =>
-    key.purpose === 'model-signing' && key.publicKeyPem !== undefined
+    key.purpose === purpose && key.publicKeyPem !== undefined
       ? [{ publicKeyPem: key.publicKeyPem, revoked: index.revocations.covers(key, publication) }]
       : [],
   );
@@ -61,6 +64,11 @@ export async function verifyStored(
       wraps: () => context.db.wraps.get(publication.dataKeyId),
     },
     trusted: await trustedKeys(context, publication),
+    second: {
+      bytes: await readBlob(context, names.secondSignature),
+      isRequired: publication.secondSignature || context.policy.postQuantum === 'require',
+      trusted: await trustedKeys(context, publication, 'post-quantum-signing'),
+    },
     expected: { name, version, manifestDigest: publication.manifestDigest },
   });
 }

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../base/index.ts';
-import { type GateReport, SIGNATURE_FILE, SIGNED_FILES, VERIFICATION_STEPS } from '../registry/index.ts';
+import { type GateReport, VERIFICATION_STEPS } from '../registry/index.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
 import { withScratchFolder } from './scratch-folder.ts';
 
@@ -77,7 +77,7 @@ function exportFiles(
   return withScratchFolder(guardian.stateFolder, async (scratch) => {
     const folder = join(scratch, 'model');
     await guardian.registry.exportTo(reference, folder, { principal });
-    const names = [...Object.values(SIGNED_FILES), SIGNATURE_FILE];
+    const names = await readdir(folder);
     const contents = await Promise.all(names.map((name) => readFile(join(folder, name), 'base64')));
     return Object.fromEntries(names.map((name, i) => [name, contents[i] as string]));
   });
