@@ -14,7 +14,7 @@ export interface ConfiguredBlobs {
   /** 32 random bytes, the raw key of the dataset; made (mode 0600) where there is none. Not used for a directory. */
   readonly keyFile: string;
   readonly runner?: ZfsRunner;
-  readonly isZfs?: (path: string) => Promise<boolean>;
+  readonly isMounted?: (path: string) => Promise<boolean>;
 }
 
 const ZFS = 'zfs:';
@@ -22,13 +22,13 @@ const KEY_BYTES = 32;
 
 /** Opens the kind of store that is configured. Throws `storage.zfs-*`, and `storage.zfs-key-wrong` for an exposed or short key file. */
 export async function openConfiguredBlobs(options: ConfiguredBlobs): Promise<BlobStore | ZfsBlobStore> {
-  const { blobs, folder, keyFile, runner, isZfs } = options;
+  const { blobs, folder, keyFile, runner, isMounted } = options;
   if (!blobs.startsWith(ZFS)) return await openDirectoryBlobStore(folder);
   const dataset = blobs.slice(ZFS.length);
   await ensureUnlockFile(keyFile);
   const key = await readKey(keyFile);
   try {
-    const given = { ...(runner && { runner }), ...(isZfs && { isZfs }) };
+    const given = { ...(runner && { runner }), ...(isMounted && { isMounted }) };
     return await openZfsBlobStore({ dataset, key, mountpoint: folder, ...given });
   } finally {
     key.wipe();

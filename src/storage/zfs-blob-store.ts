@@ -1,5 +1,5 @@
-import { chmod, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, stat, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { SecretBuffer } from '../crypto/index.ts';
 import { type BlobStore, checkBlobName, openDirectoryBlobStore, type Promotion } from './blob-store.ts';
 import { StorageError } from './errors.ts';
@@ -17,8 +17,8 @@ export interface ZfsBlobStoreOptions {
   /** Where a new dataset is mounted; the parent's mountpoint and the dataset's name by default. */
   readonly mountpoint?: string;
   readonly runner?: ZfsRunner;
-  /** Whether a path lies on a mounted ZFS; asks the kernel by default. */
-  readonly isZfs?: (path: string) => Promise<boolean>;
+  /** Whether a ZFS dataset is mounted at a path; asks the kernel by default. */
+  readonly isMounted?: (path: string) => Promise<boolean>;
 }
 
 /** Blobs in an encrypted dataset, those of each model in a child of it, and what ZFS adds. */
@@ -41,7 +41,7 @@ export interface ZfsBlobStore extends BlobStore {
  * `storage.zfs-unfit` for a dataset that is not encrypted so, `storage.zfs-not-mounted`, and other `storage.zfs-*`.
  */
 export async function openZfsBlobStore(options: ZfsBlobStoreOptions): Promise<ZfsBlobStore> {
-  const { dataset, mountpoint, runner = createZfsRunner(), isZfs = liesOnZfs } = options;
+  const { dataset, mountpoint, runner = createZfsRunner(), isMounted = isZfsMountpoint } = options;
   checkDataset(dataset);
   if (mountpoint !== undefined) checkMountpoint(mountpoint);
   const zfs = new ZfsCommands(runner);
@@ -51,10 +51,10 @@ export async function openZfsBlobStore(options: ZfsBlobStoreOptions): Promise<Zf
   const models = await mountAll(zfs, dataset);
   const root = (await zfs.properties(dataset, ['mountpoint']))?.get('mountpoint') ?? '';
   checkMountpoint(root);
-  if (!(await isZfs(root))) throw notMounted(dataset);
+  if (!(await isMounted(root))) throw notMounted(dataset);
   await chmod(root, 0o700);
   const files = await openDirectoryBlobStore(root);
-  return new DatasetBlobStore({ zfs, dataset, root, files, models, isZfs });
+  return new DatasetBlobStore({ zfs, dataset, root, files, models, isMounted });
 }
 
 /** `f_type` of OpenZFS on Linux. */
@@ -71,7 +71,7 @@ interface DatasetParts {
   readonly files: BlobStore;
   /** Models that have a dataset. */
   readonly models: Set<string>;
-  readonly isZfs: (path: string) => Promise<boolean>;
+  readonly isMounted: (path: string) => Promise<boolean>;
 }
 
 class DatasetBlobStore implements ZfsBlobStore {
@@ -172,7 +172,7 @@ class DatasetBlobStore implements ZfsBlobStore {
 
   /** Where the dataset is gone from its place, a plain folder stands there: it is neither read nor written. */
   async #checkMounted(path = this.mountpoint): Promise<void> {
-    if (!(await this.#parts.isZfs(path))) throw notMounted(this.dataset);
+    if (!(await this.#parts.isMounted(path))) throw notMounted(this.dataset);
   }
 }
 
@@ -214,11 +214,14 @@ async function mountAll(zfs: ZfsCommands, dataset: string): Promise<Set<string>>
   return new Set(children.map((name) => name.slice(parent.length + 1)).filter(isModelName));
 }
 
-async function liesOnZfs(path: string): Promise<boolean> {
-  return await statfs(path).then(
-    ({ type }) => type === ZFS_SUPER_MAGIC,
-    () => false,
-  );
+/** A folder of a dataset above lies on ZFS too; a mountpoint is on another device than what it lies in. */
+async function isZfsMountpoint(path: string): Promise<boolean> {
+  try {
+    const [{ type }, here, above] = await Promise.all([statfs(path), stat(path), stat(dirname(path))]);
+    return type === ZFS_SUPER_MAGIC && here.dev !== above.dev;
+  } catch {
+    return false;
+  }
 }
 
 function notMounted(dataset: string): StorageError {

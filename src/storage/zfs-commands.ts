@@ -71,7 +71,7 @@ const FAILURES: readonly (readonly [RegExp, StorageErrorCode])[] = [
   [/Incorrect key provided/, 'storage.zfs-key-wrong'],
   [/encryption key not loaded|key must be loaded|Key not loaded/i, 'storage.zfs-key-unloaded'],
   [/is busy|it's being held/i, 'storage.zfs-busy'],
-  [/does not exist|no such pool/i, 'storage.zfs-dataset-missing'],
+  [/does not exist|no such pool|could not find any snapshots/i, 'storage.zfs-dataset-missing'],
   [/already exists|exists\n?$/i, 'storage.zfs-dataset-exists'],
   [/modules (?:are|is) not loaded|modules cannot be auto-loaded|\/dev\/zfs/, 'storage.zfs-unavailable'],
   [/permission denied|insufficient privileges|must be run as root/i, 'storage.zfs-denied'],

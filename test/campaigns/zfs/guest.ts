@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { open, seal } from '../../../src/crypto/index.ts';
+import { createZfsRunner } from '../../../src/storage/zfs-runner.ts';
+import { blobStoreContract } from '../../support/blob-store-contract.ts';
+import {
+  BACKUP,
+  datasetOf,
+  openForContract,
+  openTestStore,
+  POOL,
+  type ZfsBench,
+  zfsSuite,
+} from '../../support/zfs-suite.ts';
+import { RECORDED_MOUNTS, RecordingRunner, type ZfsExchange } from '../../support/zfs-transcript.ts';
+
+/** Runs inside the guest, on real OpenZFS, as root. What the programs said goes to the folder of the results. */
+const RESULTS = process.env.ZFS_RESULTS ?? '/results';
+const DISKS = '/var/zfs';
+const DISK_BYTES = 256 << 20;
+/** Labels and the boot area lie before and behind. */
+const SPARED_BYTES = 5 << 20;
+
+const system = createZfsRunner();
+const tests: Record<string, readonly (ZfsExchange | undefined)[]> = {};
+
+makePools();
+after(() => {
+  const versions = {
+    kernel: execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim(),
+    openzfs: readFileSync('/sys/module/zfs/version', 'utf8').trim(),
+    node: process.version,
+  };
+  const transcripts = { format: 'zfs transcripts, version 1', versions, tests };
+  writeFileSync(join(RESULTS, 'transcripts.json'), `${JSON.stringify(transcripts, null, 1)}\n`);
+});
+
+blobStoreContract('blob store contract on OpenZFS', async (name) => openForContract(await bench('c', name)));
+zfsSuite('OpenZFS', (name) => bench('z', name));
+
+describe('erase', () => {
+  test('is not undone by rolling a dataset back to a snapshot that holds the blob', async () => {
+    const store = await openTestStore(await bench('e', 'envelope'));
+    const name = 'models/flow/1.0.0/model.agm.sealed';
+    const context = Buffer.from('flow@1.0.0');
+    const { blob, dataKey } = seal(Buffer.from('weights'), context);
+    await store.put(name, blob);
+    await store.onPromotion({ name: 'flow', version: '1.0.0', digest: `sha256:${'1b'.repeat(32)}` });
+    assert.equal(Buffer.from(open(await store.get(name), dataKey, context)).toString(), 'weights');
+    await store.delete(name);
+    dataKey.wipe();
+    assert.equal(await store.has(name), false);
+    await zfs('rollback', `${store.dataset}/models/flow@promoted-1.0.0`);
+    assert.deepEqual(Buffer.from(await store.get(name)), Buffer.from(blob));
+    assert.throws(() => open(blob, dataKey, context), { code: 'crypto.secret-wiped' });
+  });
+});
+
+/** A bench on the real programs that keeps what they say under the test's name. */
+async function bench(suite: string, name: string): Promise<ZfsBench> {
+  const runner = new RecordingRunner(system);
+  return {
+    runner,
+    dataset: datasetOf(suite, name),
+    corruptMirror: async () => overwrite(join(DISKS, 'b.img')),
+    close: async () => {
+      if (suite !== 'e') tests[`${suite} ${name}`] = runner.exchanges;
+    },
+  };
+}
+
+async function zfs(...args: string[]): Promise<string> {
+  const { rc, stdout, stderr } = await system.run('zfs', args);
+  assert.equal(rc, 0, stderr);
+  return stdout;
+}
+
+function makePools(): void {
+  mkdirSync(DISKS, { recursive: true });
+  for (const disk of ['a', 'b', 'c']) {
+    closeSync(openSync(join(DISKS, `${disk}.img`), 'w'));
+    truncateSync(join(DISKS, `${disk}.img`), DISK_BYTES);
+  }
+  const create = (pool: string, ...disks: string[]) =>
+    execFileSync('zpool', [
+      'create',
+      '-o',
+      'cachefile=none',
+      '-m',
+      `${RECORDED_MOUNTS}${pool}`,
+      pool,
+      ...disks,
+    ]);
+  create(POOL, 'mirror', join(DISKS, 'a.img'), join(DISKS, 'b.img'));
+  create(BACKUP, join(DISKS, 'c.img'));
+}
+
+function overwrite(path: string): void {
+  const noise = Buffer.alloc(1 << 20, 0xa5);
+  const file = openSync(path, 'r+');
+  for (let at = SPARED_BYTES; at < DISK_BYTES - SPARED_BYTES; at += noise.length)
+    writeSync(file, noise, 0, noise.length, at);
+  closeSync(file);
+}
