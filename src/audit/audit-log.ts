@@ -41,8 +41,8 @@ export interface AuditLog {
   openIntents(): Promise<readonly IndexedEntry[]>;
   /** A signed checkpoint over everything durable: the last one if it covers that, else a new one, durable when resolved. */
   checkpoint(): Promise<SignedCheckpoint>;
-  /** Signs a checkpoint first where none covers the entry. */
-  inclusionProof(index: number): Promise<InclusionProof>;
+  /** Under the checkpoint given, one of this log's; else under the last one, and signs one first where none covers the entry. */
+  inclusionProof(index: number, under?: SignedCheckpoint): Promise<InclusionProof>;
   consistencyProof(from: number, to: number): Promise<ConsistencyProof>;
   /** Writes what was appended, signs a last checkpoint, closes the files. */
   close(): Promise<void>;

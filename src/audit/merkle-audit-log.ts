@@ -148,7 +148,8 @@ export class MerkleAuditLog implements AuditLog {
     return this.#inLine(() => this.#sign());
   }
 
-  async inclusionProof(index: number): Promise<InclusionProof> {
+  async inclusionProof(index: number, under?: SignedCheckpoint): Promise<InclusionProof> {
+    if (under !== undefined && index < under.size) return proveInclusion(this.#state.folder, index, under);
     const checkpoint = index < this.#checkpoint.size ? this.#checkpoint : await this.checkpoint();
     return proveInclusion(this.#state.folder, index, checkpoint);
   }

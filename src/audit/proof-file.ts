@@ -27,9 +27,9 @@ export async function writeProofFile(log: AuditLog, index: number, path: string)
   await writeFileAtomic(path, await proofText(log, index));
 }
 
-/** What such a file holds. */
-export async function proofText(log: AuditLog, index: number): Promise<string> {
-  const proof = await log.inclusionProof(index);
+/** What such a file holds; proven under the checkpoint given, one with cosignatures say, where that covers the entry. */
+export async function proofText(log: AuditLog, index: number, under?: SignedCheckpoint): Promise<string> {
+  const proof = await log.inclusionProof(index, under);
   const entry = Buffer.from(canonicalJson(await log.entry(index))).toString('base64');
   const head = [HEADER, `extra ${entry}`, `index ${index}`, ...proof.hashes];
   return `${head.join('\n')}\n\n${proof.checkpoint.text}`;

@@ -2,17 +2,18 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type IndexedEntry,
+  proofText,
   readServedCheckpoint,
   readTileResource,
+  type SignedCheckpoint,
   type VerifiedAuditLog,
   type VerifyAuditLogOptions,
   verifyAuditLog,
+  verifyCheckpoint,
   WITNESSED_FILE,
-  writeProofFile,
 } from '../audit/index.ts';
 import { stateLayout } from '../storage/index.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
-import { withScratchFolder } from './scratch-folder.ts';
 
 export const auditHandlers = {
   'GET /v1/audit': async ({ guardian, query }) => {
@@ -25,12 +26,10 @@ export const auditHandlers = {
     return { size, from, entries };
   },
   'GET /v1/audit/checkpoint': ({ guardian }) => guardian.log.checkpoint(),
-  'GET /v1/audit/proof/:index': ({ guardian, path }) =>
-    withScratchFolder(guardian.stateFolder, async (folder) => {
-      const file = join(folder, 'entry.tlog-proof');
-      await writeProofFile(guardian.log, path.index, file);
-      return { index: path.index, proof: await readFile(file, 'utf8') };
-    }),
+  'GET /v1/audit/proof/:index': async ({ guardian, path }) => ({
+    index: path.index,
+    proof: await proofText(guardian.log, path.index, await witnessedCheckpoint(guardian)),
+  }),
   'GET /v1/audit/consistency': ({ guardian, query }) => guardian.log.consistencyProof(query.from, query.to),
   'GET /v1/audit/verify': ({ guardian }) => verifyLog(guardian, {}),
   'POST /v1/audit/verify': ({ guardian, body }) =>
@@ -53,6 +52,19 @@ export const auditHandlers = {
   },
 } satisfies Partial<Handlers>;
 
+/** What strangers trust most: the last checkpoint that witnesses cosigned, if there is one that our keys signed. */
+async function witnessedCheckpoint(guardian: ServedGuardian): Promise<SignedCheckpoint | undefined> {
+  const file = join(folderOf(guardian), WITNESSED_FILE);
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : verifyCheckpoint(text, await logKeys(guardian));
+}
+
+async function logKeys(guardian: ServedGuardian): Promise<readonly string[]> {
+  return (await guardian.keys.list()).flatMap(({ purpose, publicKeyPem }) =>
+    purpose === 'log-signing' && publicKeyPem !== undefined ? [publicKeyPem] : [],
+  );
+}
+
 function folderOf(guardian: ServedGuardian): string {
   return stateLayout(guardian.stateFolder).audit;
 }
@@ -63,12 +75,5 @@ async function verifyLog(
   options: Pick<VerifyAuditLogOptions, 'outsideCheckpoint' | 'witnessKeys' | 'cosignaturesWanted'>,
 ): Promise<VerifiedAuditLog> {
   await guardian.log.checkpoint();
-  const keys = await guardian.keys.list();
-  return verifyAuditLog({
-    folder: folderOf(guardian),
-    logPublicKeyPem: keys.flatMap(({ purpose, publicKeyPem }) =>
-      purpose === 'log-signing' && publicKeyPem !== undefined ? [publicKeyPem] : [],
-    ),
-    ...options,
-  });
+  return verifyAuditLog({ folder: folderOf(guardian), logPublicKeyPem: await logKeys(guardian), ...options });
 }
