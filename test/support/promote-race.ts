@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { SeededRandom } from '../../src/base/index.ts';
 import { Api, socketTransport } from '../../src/cli/api.ts';
 import type { AliasChange } from '../../src/registry/index.ts';
 import { listenSocket } from '../../src/server/index.ts';
@@ -24,13 +25,16 @@ export async function racePromotions(house: ServedHouse, promotions: number): Pr
     version,
     api: new Api(socketTransport(listening.path)),
   }));
+  // Who sends first is drawn: on one machine the second never overtakes the first.
+  const random = new SeededRandom(1);
   const answers: AliasChange[] = [];
   const firstOfRound: [number, number] = [0, 0];
   const started = performance.now();
   try {
     for (let round = 0; round < promotions / 2; round++) {
+      const inTurn = random.chance(0.5) ? clients : clients.toReversed();
       const both = await Promise.all(
-        clients.map(
+        inTurn.map(
           async ({ api, version }) =>
             (await api.call('POST', '/v1/models/flow/promote', {
               version,
@@ -39,7 +43,8 @@ export async function racePromotions(house: ServedHouse, promotions: number): Pr
         ),
       );
       const [a, b] = both as [AliasChange, AliasChange];
-      firstOfRound[a.intent < b.intent ? 0 : 1]++;
+      const first = a.intent < b.intent ? a : b;
+      firstOfRound[first.version === '1.0.0' ? 0 : 1]++;
       answers.push(...both);
     }
   } finally {
