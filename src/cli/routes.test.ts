@@ -23,10 +23,11 @@ const CALL = /\bcall\(\s*'(GET|POST|DELETE)',\s*(modelRoute\([^,()]+,\s*)?([`'])
 async function commandsOf(file: string): Promise<readonly string[]> {
   const module: Readonly<Record<string, unknown>> = await import(new URL(file, FOLDER).href);
   const program = new Command('guardian');
-  const action: Registrar['action'] = () => async () => {};
+  const work: Registrar['action'] = () => async () => {};
+  // Parts of a group take the registrar, or only its action.
+  const action = Object.assign(work, { program, action: work });
   for (const [name, value] of Object.entries(module)) {
     if (!/^register[A-Z]/.test(name) || typeof value !== 'function') continue;
-    // A part of a group of commands is given the group.
     if (value.length === 1) value({ program, action });
     else value(program, action);
   }
