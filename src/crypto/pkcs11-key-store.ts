@@ -135,8 +135,9 @@ export async function openPkcs11KeyStore(options: Pkcs11KeyStoreOptions): Promis
  * Keys in a PKCS#11 token. Private keys are made in it and never leave it. ML-DSA, which tokens do not have yet, is the
  * exception: its seed is kept wrapped by a key of the token and is in memory while it signs.
  *
- * Calls that may take long run on libuv's thread pool; searching and logging in take less than a millisecond and stay
- * on the event loop.
+ * Making keys, signing and wrapping run on libuv's thread pool. What pkcs11js has no such form for stays on the event
+ * loop: searching and logging in, about a millisecond, and at a change of keys the writing of the record, as long as the
+ * token's disk takes.
  */
 export class Pkcs11KeyStore implements KeyStore {
   readonly kind = 'pkcs11';
