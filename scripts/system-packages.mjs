@@ -16,6 +16,7 @@ import { runForeground } from './runtime.mjs';
 export const SYSTEM_PACKAGES = [
   { tool: 'tshark', debian: 'tshark', use: 'the packet parser is compared with it' },
   { tool: 'softhsm2-util', debian: 'softhsm2', use: 'key stores are tested on a real PKCS#11 token' },
+  { tool: 'pg_ctlcluster', debian: 'postgresql', use: 'the queries are tested on a real PostgreSQL' },
 ];
 
 const POLICY = '/usr/sbin/policy-rc.d';

@@ -12,7 +12,16 @@ export {
   type OutboxRow,
 } from './detections.ts';
 export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.ts';
+export { type PostgresConfig, parsePostgresUrl, postgresConfigSchema } from './postgres-config.ts';
+export {
+  type LeasedDatabase,
+  openPostgresDatabase,
+  type PostgresDatabaseOptions,
+} from './postgres-database.ts';
+export type { WriterLease } from './postgres-lease.ts';
+export { migratePostgres } from './postgres-migrate.ts';
 export { SettingQueries } from './settings.ts';
+export { migrateSqlite } from './sqlite-connection.ts';
 export {
   claimState,
   configFolder,
