@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { alertsConfigSchema } from './alerts/index.ts';
 import { auditConfigSchema } from './audit/index.ts';
@@ -7,6 +8,7 @@ import { inferenceConfigSchema } from './inference/index.ts';
 import { monitorConfigSchema } from './monitor/index.ts';
 import { retentionConfigSchema } from './registry/index.ts';
 import { responseConfigSchema } from './response/index.ts';
+import { postgresConfigSchema } from './storage/index.ts';
 import { METER_DEFAULTS } from './traffic/index.ts';
 import { gateConfigSchema, trainingConfigSchema } from './training/index.ts';
 
@@ -202,14 +204,35 @@ const keysConfigSchema = z.strictObject({
     ),
 });
 
-const storageConfigSchema = z.strictObject({
-  blobs: z
-    .string()
-    .regex(/^(?:directory|zfs:[A-Za-z][\w.-]*(?:\/[A-Za-z0-9][\w.-]*)+)$/)
-    .default('directory')
-    .describe('directory, or zfs:pool/registry: an encrypted OpenZFS dataset, made where it does not exist'),
-  zfsKeyFile: file('32 random bytes, the key of that dataset; zfs.key beside the unlock secret by default'),
-});
+const storageConfigSchema = z
+  .strictObject({
+    blobs: z
+      .string()
+      .regex(/^(?:directory|zfs:[A-Za-z][\w.-]*(?:\/[A-Za-z0-9][\w.-]*)+)$/)
+      .default('directory')
+      .describe(
+        'directory, or zfs:pool/registry: an encrypted OpenZFS dataset, made where it does not exist',
+      ),
+    zfsKeyFile: file('32 random bytes, the key of that dataset; zfs.key beside the unlock secret by default'),
+    database: z
+      .enum(['sqlite', 'postgres'])
+      .default('sqlite')
+      .describe('where the metadata is; the log is files'),
+    postgres: postgresConfigSchema.prefault({}),
+    sharedFolder: file(
+      'audit log, blobs, wraps and keys of servers on one PostgreSQL; by default the state folder',
+    ),
+  })
+  .refine(({ database, postgres }) => (database === 'postgres') === (postgres.url !== null), {
+    message: 'expected postgres.url with database postgres, and not without',
+  })
+  .refine(
+    ({ database, sharedFolder }) =>
+      sharedFolder === null || (database === 'postgres' && isAbsolute(sharedFolder)),
+    {
+      message: 'expected sharedFolder to be absolute, and only with database postgres',
+    },
+  );
 
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */
 export const configurationSchema = z.strictObject({

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Detection, DetectionStore } from './alerts/index.ts';
 import {
   type AuditLog,
@@ -9,6 +9,7 @@ import {
   CheckpointPublisher,
   type Denial,
   DenialCollapser,
+  fencedAuditLog,
   openAuditLog,
   recordConfiguration,
 } from './audit/index.ts';
@@ -54,11 +55,15 @@ import {
 } from './response/index.ts';
 import {
   type BlobStore,
+  claimLogFolder,
   claimState,
   type Database,
+  fencedBlobs,
+  type LeasedDatabase,
   openConfiguredBlobs,
   openDatabase,
   openDirectoryBlobStore,
+  openPostgresDatabase,
   type StateLayout,
   type StateOwner,
   stateLayout,
@@ -112,6 +117,7 @@ const RESIDENT_MODELS = 2;
 
 interface Parts {
   readonly owner: StateOwner;
+  readonly auditFolder: string;
   readonly keys: KeyStore;
   readonly log: AuditLog;
   readonly publisher: CheckpointPublisher;
@@ -131,20 +137,26 @@ interface Parts {
 export async function openGuardian(options: GuardianOptions): Promise<Guardian> {
   const { config, stateFolder } = options;
   const clock = options.clock ?? systemClock;
-  const layout = stateLayout(stateFolder);
+  const layout = stateLayout(stateFolder, config.storage.sharedFolder ?? stateFolder);
   const owner = await claimState(stateFolder);
   const opened: { close(): Promise<void> }[] = [{ close: () => owner.release() }];
   let publisher: CheckpointPublisher | undefined;
   try {
-    const store = await openKeys(options, layout, clock);
+    // Before anything that servers share is touched: who has the lease is the only one who writes.
+    const leased = await openLeased(options, layout);
+    if (leased !== undefined) opened.push(leased);
+    const auditFolder =
+      leased === undefined ? layout.audit : await claimLogFolder(layout.audit, leased.lease.token);
+    const store = await openKeys(options, layout, auditFolder, clock);
     opened.push(store);
-    await mkdir(layout.audit, { recursive: true, mode: 0o700 });
+    await mkdir(auditFolder, { recursive: true, mode: 0o700 });
     const { checkpointEntries, checkpointDelayMs } = config.audit;
-    const log = await openAuditLog({
-      ...{ folder: layout.audit, keys: store, clock },
+    const opening = await openAuditLog({
+      ...{ folder: auditFolder, keys: store, clock },
       policy: { entries: checkpointEntries, delayMs: checkpointDelayMs },
       onCheckpoint: (checkpoint) => publisher?.publish(checkpoint),
     });
+    const log = leased === undefined ? opening : fencedAuditLog(opening, leased.lease);
     opened.push(log);
     const onError = (error: unknown) => {
       const code = error instanceof GuardianError ? error.code : 'unknown';
@@ -155,21 +167,22 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
         purpose === 'log-signing' ? (publicKeyPem ?? []) : [],
       );
     publisher = new CheckpointPublisher({
-      ...{ log, folder: layout.audit, config: config.audit, publicKeysPem, onError },
+      ...{ log, folder: auditFolder, config: config.audit, publicKeysPem, onError },
     });
     await publisher.start();
     const keys = auditedKeyStore(store, log);
-    const database = await openDatabase(layout.database);
-    opened.push(database);
+    const database = leased ?? (await openDatabase(layout.database));
+    if (leased === undefined) opened.push(database);
     await recordConfiguration(log, config, database.settings);
-    const blobs = await openConfiguredBlobs({
+    const stored = await openConfiguredBlobs({
       blobs: config.storage.blobs,
       folder: layout.blobs,
       keyFile: config.storage.zfsKeyFile ?? join(options.configFolder, 'zfs.key'),
     });
+    const blobs = leased === undefined ? stored : fencedBlobs(stored, leased.lease);
     const { escrowFolder } = config.registry.retention;
     // A folder of its own: what stands beside it in a folder that somebody named is not ours to tidy.
-    const escrow = await openDirectoryBlobStore(join(escrowFolder ?? stateFolder, 'escrow'));
+    const escrow = await openDirectoryBlobStore(join(escrowFolder ?? dirname(layout.audit), 'escrow'));
     const registry = await openRegistry({
       ...{ keys, log, blobs, db: database, clock },
       policy: registryPolicy(config),
@@ -184,7 +197,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });
     monitor.start();
     const parts = { owner, keys, log, publisher, database, blobs, registry, engine, detections, monitor };
-    return new Guardian(options, { ...parts, guardrails: new Guardrails(policy) });
+    return new Guardian(options, { ...parts, auditFolder, guardrails: new Guardrails(policy) });
   } catch (error) {
     // Closed in reverse, and the first fault is the one that is told.
     for (const part of opened.reverse()) await part.close().catch(() => {});
@@ -199,6 +212,8 @@ export class Guardian {
   readonly logger: Logger;
   readonly metrics = new Metrics();
   readonly stateFolder: string;
+  /** Where the log's files are; with PostgreSQL each taking of the writer's lease gives it a new name. */
+  readonly auditFolder: string;
   readonly keys: KeyStore;
   readonly log: AuditLog;
   readonly database: Database;
@@ -232,6 +247,7 @@ export class Guardian {
     this.clock = options.clock ?? systemClock;
     this.logger = options.logger ?? silentLogger;
     this.stateFolder = options.stateFolder;
+    this.auditFolder = parts.auditFolder;
     this.keys = parts.keys;
     this.log = parts.log;
     this.database = parts.database;
@@ -489,10 +505,30 @@ function checkExpected({ model }: Configuration, verified: VerifiedModel, { sche
   }
 }
 
+/** The database of several servers, with the lease of the writer; undefined where this machine keeps its own. */
+async function openLeased(
+  { config, logger }: GuardianOptions,
+  layout: StateLayout,
+): Promise<LeasedDatabase | undefined> {
+  if (config.storage.database === 'sqlite') return undefined;
+  await mkdir(dirname(layout.audit), { recursive: true, mode: 0o700 });
+  return await openPostgresDatabase({
+    config: config.storage.postgres,
+    wrapsFolder: layout.wraps,
+    onFenced: () =>
+      logger?.error({ code: 'storage.fenced' }, 'another server took over as the writer; restart this one'),
+  });
+}
+
 /**
  * A store is made with a new state only: a state that has a log has keys somewhere, and others would not fit it.
  */
-function openKeys(options: GuardianOptions, layout: StateLayout, clock: Clock): Promise<KeyStore> {
+function openKeys(
+  options: GuardianOptions,
+  layout: StateLayout,
+  auditFolder: string,
+  clock: Clock,
+): Promise<KeyStore> {
   const { config, configFolder } = options;
   return openKeyStore({
     uri: config.keys.uri,
@@ -501,7 +537,7 @@ function openKeys(options: GuardianOptions, layout: StateLayout, clock: Clock): 
     pinPath: join(configFolder, 'hsm.pin'),
     attemptsPath: layout.pinAttempts,
     clock,
-    create: !existsSync(join(layout.audit, 'checkpoint')),
+    create: !existsSync(join(auditFolder, 'checkpoint')),
   });
 }
 

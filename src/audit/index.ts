@@ -26,6 +26,7 @@ export {
   MAX_ENTRY_BYTES,
 } from './entry.ts';
 export { AUDIT_ERRORS, AuditError, type AuditErrorCode } from './errors.ts';
+export { fencedAuditLog, type WriterFence } from './fenced-audit-log.ts';
 export { verifyConsistency, verifyInclusion } from './merkle.ts';
 export { type CheckpointPolicy, DEFAULT_CHECKPOINT_POLICY } from './merkle-audit-log.ts';
 export { formatVerifierKey, type NoteKey, noteKey, parseVerifierKey } from './note.ts';

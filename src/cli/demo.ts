@@ -3,7 +3,6 @@ import { verifyAuditLog } from '../audit/index.ts';
 import { loadSchema, schemaBytes } from '../features/index.ts';
 import type { Guardian } from '../guardian.ts';
 import { type AliasChange, RegistryError } from '../registry/index.ts';
-import { stateLayout } from '../storage/index.ts';
 import { evaluateModel, joinTables, runGates } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { type AttackResult, type ReplayResult, replay } from './demo-replay.ts';
@@ -257,7 +256,7 @@ async function verifyLog(guardian: Guardian): Promise<{ size: number; root: stri
   await guardian.log.checkpoint();
   const keys = (await guardian.keys.list()).filter(({ purpose }) => purpose === 'log-signing');
   return verifyAuditLog({
-    folder: stateLayout(guardian.stateFolder).audit,
+    folder: guardian.auditFolder,
     logPublicKeyPem: keys.flatMap(({ publicKeyPem }) => publicKeyPem ?? []),
   });
 }

@@ -20,6 +20,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'cli.no-model': EXIT.unavailable,
   'cli.unavailable': EXIT.unavailable,
   'storage.state-owned': EXIT.unavailable,
+  'storage.writer-leased': EXIT.unavailable,
 };
 
 /** The exit code of a failure: see the table in the README. */

@@ -12,7 +12,6 @@ import {
   verifyCheckpoint,
   WITNESSED_FILE,
 } from '../audit/index.ts';
-import { stateLayout } from '../storage/index.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
 
 export const auditHandlers = {
@@ -66,7 +65,7 @@ async function logKeys(guardian: ServedGuardian): Promise<readonly string[]> {
 }
 
 function folderOf(guardian: ServedGuardian): string {
-  return stateLayout(guardian.stateFolder).audit;
+  return guardian.auditFolder;
 }
 
 /** Recomputes the log from its files, after a checkpoint that covers everything durable. */

@@ -15,6 +15,7 @@ export type ServedGuardian = Pick<
   | 'logger'
   | 'metrics'
   | 'stateFolder'
+  | 'auditFolder'
   | 'keys'
   | 'log'
   | 'database'

@@ -12,12 +12,14 @@ export {
   type OutboxRow,
 } from './detections.ts';
 export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.ts';
+export { claimLogFolder } from './log-folder.ts';
 export { type PostgresConfig, parsePostgresUrl, postgresConfigSchema } from './postgres-config.ts';
 export {
   type LeasedDatabase,
   openPostgresDatabase,
   type PostgresDatabaseOptions,
 } from './postgres-database.ts';
+export { fencedBlobs } from './postgres-fence.ts';
 export type { WriterLease } from './postgres-lease.ts';
 export { migratePostgres } from './postgres-migrate.ts';
 export { SettingQueries } from './settings.ts';

@@ -4,6 +4,7 @@ import { Connection } from './connection.ts';
 import { type Database, databaseOver } from './database.ts';
 import type { PostgresConfig } from './postgres-config.ts';
 import { explainPostgres, openKysely, openPool, type PostgresTables } from './postgres-connection.ts';
+import { fencedWraps } from './postgres-fence.ts';
 import { WriterLease } from './postgres-lease.ts';
 import { preparePostgres } from './postgres-migrate.ts';
 import type { Queries } from './tables.ts';
@@ -41,7 +42,7 @@ export async function openPostgresDatabase(options: PostgresDatabaseOptions): Pr
       fence: (writing) => lease.fence(writing as unknown as import('kysely').Transaction<PostgresTables>),
       explain: explainPostgres,
     });
-    const wraps = await openWrapStore(options.wrapsFolder);
+    const wraps = fencedWraps(await openWrapStore(options.wrapsFolder), lease);
     const database = databaseOver(connection, wraps);
     return {
       ...database,

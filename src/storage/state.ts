@@ -26,13 +26,14 @@ export interface StateLayout {
   readonly adminKey: string;
 }
 
-export function stateLayout(folder: string): StateLayout {
+/** `shared` holds what servers on one PostgreSQL have in common; it is the state folder itself by default. */
+export function stateLayout(folder: string, shared = folder): StateLayout {
   return {
-    audit: join(folder, 'audit'),
-    blobs: join(folder, 'blobs'),
-    wraps: join(folder, 'wraps'),
-    keys: join(folder, 'keys.json'),
-    pinAttempts: join(folder, 'pin-attempts.json'),
+    audit: join(shared, 'audit'),
+    blobs: join(shared, 'blobs'),
+    wraps: join(shared, 'wraps'),
+    keys: join(shared, 'keys.json'),
+    pinAttempts: join(shared, 'pin-attempts.json'),
     database: join(folder, 'guardian.db'),
     socket: join(folder, 'guardian.sock'),
     lock: join(folder, 'owner.lock'),

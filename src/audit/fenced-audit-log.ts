@@ -1,0 +1,89 @@
+import type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
+import type { SignedCheckpoint } from './checkpoint.ts';
+import type { AuditEntry, AuditInput } from './entry.ts';
+
+/** Tells whether this process is still the one writer. */
+export interface WriterFence {
+  /** Resolves where it was at some time after the call; throws where it is not, or where that cannot be known. */
+  confirm(): Promise<void>;
+}
+
+/**
+ * A log of which several processes could be the writer. It asks before it writes, so that a writer that was fenced off
+ * leaves the log alone, and again before it says that an entry is there: whoever took over in between may have copied
+ * the files before that entry was in them. An entry that is not confirmed may be in the log, as after a crash.
+ */
+export function fencedAuditLog(log: AuditLog, fence: WriterFence): AuditLog {
+  return new FencedAuditLog(log, fence);
+}
+
+class FencedAuditLog implements AuditLog {
+  readonly #log: AuditLog;
+  readonly #fence: WriterFence;
+
+  constructor(log: AuditLog, fence: WriterFence) {
+    this.#log = log;
+    this.#fence = fence;
+  }
+
+  get origin(): string {
+    return this.#log.origin;
+  }
+
+  get size(): number {
+    return this.#log.size;
+  }
+
+  append(input: AuditInput): Promise<number> {
+    return this.#fenced(() => this.#log.append(input));
+  }
+
+  checkpoint(): Promise<SignedCheckpoint> {
+    return this.#fenced(() => this.#log.checkpoint());
+  }
+
+  inclusionProof(index: number): Promise<InclusionProof> {
+    return this.#fenced(() => this.#log.inclusionProof(index));
+  }
+
+  entry(index: number): Promise<AuditEntry> {
+    return this.#log.entry(index);
+  }
+
+  entries(from?: number, to?: number): AsyncIterable<IndexedEntry> {
+    return this.#log.entries(from, to);
+  }
+
+  openIntents(): Promise<readonly IndexedEntry[]> {
+    return this.#log.openIntents();
+  }
+
+  consistencyProof(from: number, to: number): Promise<ConsistencyProof> {
+    return this.#log.consistencyProof(from, to);
+  }
+
+  /** One that was fenced off closes its files and leaves the rest to who took over. */
+  async close(): Promise<void> {
+    const isWriter = await this.#fence.confirm().then(
+      () => true,
+      () => false,
+    );
+    await this.#log.close().catch((error: unknown) => {
+      if (isWriter) throw error;
+    });
+  }
+
+  async #fenced<T>(work: () => Promise<T>): Promise<T> {
+    await this.#fence.confirm();
+    let value: T;
+    try {
+      value = await work();
+    } catch (error) {
+      // That the files are gone from under it is then the smaller news.
+      await this.#fence.confirm();
+      throw error;
+    }
+    await this.#fence.confirm();
+    return value;
+  }
+}
