@@ -47,11 +47,16 @@ class FencedAuditLog implements AuditLog {
   }
 
   entry(index: number): Promise<AuditEntry> {
-    return this.#log.entry(index);
+    return this.#explained(() => this.#log.entry(index));
   }
 
-  entries(from?: number, to?: number): AsyncIterable<IndexedEntry> {
-    return this.#log.entries(from, to);
+  async *entries(from?: number, to?: number): AsyncGenerator<IndexedEntry> {
+    try {
+      yield* this.#log.entries(from, to);
+    } catch (error) {
+      await this.#fence.confirm();
+      throw error;
+    }
   }
 
   openIntents(): Promise<readonly IndexedEntry[]> {
@@ -59,7 +64,7 @@ class FencedAuditLog implements AuditLog {
   }
 
   consistencyProof(from: number, to: number): Promise<ConsistencyProof> {
-    return this.#log.consistencyProof(from, to);
+    return this.#explained(() => this.#log.consistencyProof(from, to));
   }
 
   /** One that was fenced off closes its files and leaves the rest to who took over. */
@@ -75,15 +80,18 @@ class FencedAuditLog implements AuditLog {
 
   async #fenced<T>(work: () => Promise<T>): Promise<T> {
     await this.#fence.confirm();
-    let value: T;
+    const value = await this.#explained(work);
+    await this.#fence.confirm();
+    return value;
+  }
+
+  /** To a writer that was fenced off its files are gone: that is no sign of tampering. */
+  async #explained<T>(work: () => Promise<T>): Promise<T> {
     try {
-      value = await work();
+      return await work();
     } catch (error) {
-      // That the files are gone from under it is then the smaller news.
       await this.#fence.confirm();
       throw error;
     }
-    await this.#fence.confirm();
-    return value;
   }
 }

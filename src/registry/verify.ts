@@ -12,6 +12,7 @@ import {
   type WrapSet,
 } from '../crypto/index.ts';
 import { type DetectionModel, decodeModel } from '../models/index.ts';
+import { isWriterAway } from '../storage/index.ts';
 import { RegistryError, type RegistryErrorCode } from './errors.ts';
 import { GATE_REPORT, type GateReport } from './gate-report.ts';
 import { MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
@@ -235,7 +236,7 @@ async function step<T>(name: VerificationStep, work: () => T | Promise<T>): Prom
     return await work();
   } catch (cause) {
     // That keys are away says nothing about the model.
-    if (cause instanceof RegistryError || isKeysAway(cause)) throw cause;
+    if (cause instanceof RegistryError || isKeysAway(cause) || isWriterAway(cause)) throw cause;
     const reason = cause instanceof GuardianError ? cause.code : 'unexpected failure';
     throw new RegistryError(VERIFICATION_STEPS[name], `verification stopped at step ${name}: ${reason}`, {
       cause,

@@ -171,3 +171,11 @@ export class StorageError extends GuardianError {
     super(STORAGE_ERRORS, code, message, options);
   }
 }
+
+/** Whether an error is that this process is not the writer any more, or cannot know; and not that something is wrong. */
+export function isWriterAway(error: unknown): boolean {
+  return (
+    error instanceof StorageError &&
+    (error.code === 'storage.fenced' || error.code === 'storage.database-unreachable')
+  );
+}

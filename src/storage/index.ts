@@ -11,7 +11,7 @@ export {
   type OutboxActivity,
   type OutboxRow,
 } from './detections.ts';
-export { STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.ts';
+export { isWriterAway, STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.ts';
 export { claimLogFolder } from './log-folder.ts';
 export { type PostgresConfig, parsePostgresUrl, postgresConfigSchema } from './postgres-config.ts';
 export {

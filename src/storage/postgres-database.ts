@@ -30,10 +30,11 @@ export interface LeasedDatabase extends Database {
  */
 export async function openPostgresDatabase(options: PostgresDatabaseOptions): Promise<LeasedDatabase> {
   const { config, onFenced } = options;
-  await preparePostgres(config);
+  const pool = await openPool(config);
   const { sql } = await import('kysely');
-  const queries = await openKysely(await openPool(config));
+  const queries = await openKysely(pool);
   try {
+    await preparePostgres(pool);
     const holder = `${hostname()}:${process.pid}:${randomBytes(4).toString('hex')}`;
     const lease = await WriterLease.take({ queries, sql, holder, leaseMs: config.leaseMs, onFenced });
     const connection = new Connection({
@@ -53,7 +54,9 @@ export async function openPostgresDatabase(options: PostgresDatabaseOptions): Pr
       },
     };
   } catch (error) {
+    // Ends the pool too where a query was asked; else it would be left.
     await queries.destroy();
+    if (!pool.ended) await pool.end();
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import type { PoolClient } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { StorageError } from './errors.ts';
 import { MIGRATIONS, migrationSteps } from './migrations.ts';
 import type { PostgresConfig } from './postgres-config.ts';
@@ -14,6 +14,19 @@ const MIGRATION_LOCK = 4_716_218_071;
 export async function migratePostgres(config: PostgresConfig, format: number): Promise<void> {
   const pool = await openPool(config);
   try {
+    await migrateIn(pool, format);
+  } finally {
+    await pool.end();
+  }
+}
+
+/** Brings the tables to this version's format. */
+export async function preparePostgres(pool: Pool): Promise<void> {
+  await migrateIn(pool, MIGRATIONS.length);
+}
+
+async function migrateIn(pool: Pool, format: number): Promise<void> {
+  try {
     const client = await pool.connect();
     try {
       await client.query('BEGIN');
@@ -28,14 +41,7 @@ export async function migratePostgres(config: PostgresConfig, format: number): P
   } catch (error) {
     if (error instanceof StorageError) throw error;
     throw explainPostgres(error) ?? error;
-  } finally {
-    await pool.end();
   }
-}
-
-/** Brings the tables to this version's format. */
-export async function preparePostgres(config: PostgresConfig): Promise<void> {
-  await migratePostgres(config, MIGRATIONS.length);
 }
 
 async function migrate(client: PoolClient, format: number): Promise<void> {
