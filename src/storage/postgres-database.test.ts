@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { inspect } from 'node:util';
+import { CertificateShop } from '../../test/support/certificates.ts';
 import { CHANGE, databaseContract, detection, VERSION } from '../../test/support/database-contract.ts';
 import {
   hasPostgres,
@@ -165,6 +166,31 @@ describe('PostgreSQL', { skip: hasPostgres() ? false : 'needs PostgreSQL' }, () 
     }
   });
 
+  test('goes on after its connections were ended', async () => {
+    const at = await house.makeDatabase();
+    const open = await openAt(at);
+    await open.versions.insert(VERSION);
+    const others =
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()';
+    await house.edit(at, `${others} AND pid <> pg_backend_pid()`);
+    const codes = new Set<string>();
+    let rows: readonly unknown[] | undefined;
+    for (let i = 0; i < 20 && rows === undefined; i++) {
+      rows = await open.versions.list().catch((error: unknown) => {
+        codes.add((error as { code: string }).code);
+        return undefined;
+      });
+    }
+    assert.equal(rows?.length, 1);
+    assert.deepEqual(
+      [...codes].filter((code) => code !== 'storage.database-unreachable'),
+      [],
+    );
+    await open.aliases.move(CHANGE);
+    await open.lease.confirm();
+    await open.close();
+  });
+
   test('says that nobody answers, and demands TLS of another host', async () => {
     const nobody = { ...house.config, url: 'postgresql://u@127.0.0.1:1/d' };
     await assert.rejects(openAt(nobody), { code: 'storage.database-unreachable', retry: true });
@@ -174,5 +200,55 @@ describe('PostgreSQL', { skip: hasPostgres() ? false : 'needs PostgreSQL' }, () 
       url: `postgresql://guardian@[::ffff:127.0.0.1]:${house.port}/postgres`,
     };
     await assert.rejects(openAt(elsewhere), { code: 'storage.database-unreachable' });
+  });
+
+  describe('over TLS', () => {
+    let shop: CertificateShop;
+    let secure: PostgresHouse;
+    let trusted: string;
+
+    before(async () => {
+      shop = new CertificateShop();
+      const authority = shop.authority('Test authority');
+      trusted = authority.certFile;
+      const server = shop.issue(authority, {
+        names: ['db'],
+        usage: 'serverAuth',
+        alternative: 'IP:::ffff:127.0.0.1,DNS:localhost',
+      });
+      secure = await startPostgres([], server);
+    });
+    after(async () => {
+      await secure.close();
+      shop.close();
+    });
+
+    const at = (host: string, caFile: string | null): PostgresConfig => ({
+      ...secure.config,
+      url: `postgresql://guardian@${host}:${secure.port}/postgres`,
+      caFile,
+    });
+
+    test('connects where the authority is trusted and the name is the one of the certificate', async () => {
+      for (const host of ['[::ffff:127.0.0.1]', 'localhost']) {
+        const open = await openAt(at(host, trusted));
+        const rows = await secure.edit(
+          secure.config,
+          "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'ai-guardian'",
+        );
+        assert.ok(rows.length > 0 && rows.every(({ ssl }) => ssl === true));
+        await open.close();
+      }
+    });
+
+    const refused: readonly (readonly [string, () => PostgresConfig])[] = [
+      ['an authority that is not trusted', () => at('[::ffff:127.0.0.1]', null)],
+      ['another name', () => at('127.0.0.1', trusted)],
+    ];
+    for (const [what, config] of refused) {
+      test(`refuses ${what}`, async () => {
+        await assert.rejects(openAt(config()), { code: 'storage.database-refused', category: 'security' });
+      });
+    }
   });
 });

@@ -45,7 +45,10 @@ export function hasPostgres(): boolean {
 }
 
 /** Starts one on a Unix socket and a free port of loopback. PostgreSQL refuses root: root runs it as nobody. */
-export async function startPostgres(settings: readonly string[] = []): Promise<PostgresHouse> {
+export async function startPostgres(
+  settings: readonly string[] = [],
+  tls?: { readonly cert: string; readonly key: string },
+): Promise<PostgresHouse> {
   const programs = findPrograms() ?? '';
   const folder = mkdtempSync(join(tmpdir(), 'guardian-pg-'));
   const data = join(folder, 'data');
@@ -67,8 +70,25 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
   const lines = [`port = ${port}`, `unix_socket_directories = '${folder}'`, "listen_addresses = '127.0.0.1'"];
   writeFileSync(
     join(data, 'postgresql.conf'),
-    [...lines, 'fsync = off', 'shared_buffers = 16MB', 'max_connections = 40', ...settings, ''].join('\n'),
+    [
+      ...lines,
+      'fsync = off',
+      'shared_buffers = 16MB',
+      'max_connections = 40',
+      ...settings,
+      tls ? 'ssl = on' : '',
+      '',
+    ].join('\n'),
   );
+  if (tls !== undefined) {
+    for (const [name, text] of [
+      ['server.crt', tls.cert],
+      ['server.key', tls.key],
+    ] as const) {
+      writeFileSync(join(data, name), text, { mode: 0o600 });
+      if (who !== undefined) chownSync(join(data, name), who.uid, who.gid);
+    }
+  }
   await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-l', join(folder, 'log'), 'start'], options);
   const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
   // SIGQUIT: at once, also for connections that a killed child left.
