@@ -42,7 +42,7 @@ async function main(record: boolean): Promise<number> {
   installTools();
   mkdirSync(CACHE, { recursive: true });
   if (!existsSync(join(CACHE, 'disk.img'))) {
-    execFileSync('sh', [join(HERE, 'build-image.sh'), CACHE], { stdio: 'inherit' });
+    execFileSync('unshare', ['--mount', 'sh', join(HERE, 'build-image.sh'), CACHE], { stdio: 'inherit' });
   }
   buildPayload();
   const started = performance.now();
@@ -105,7 +105,7 @@ async function boot(): Promise<void> {
     ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '2048'],
     ...['-nic', 'none', '-display', 'none', '-serial', 'stdio', '-monitor', 'none', '-no-reboot'],
     ...['-device', 'virtio-rng-pci', '-kernel', join(CACHE, 'vmlinuz'), '-initrd', join(CACHE, 'initrd.img')],
-    ...['-append', 'root=/dev/vda rw console=ttyS0 quiet panic=5 init=/sbin/campaign-init'],
+    ...['-append', 'root=/dev/vda rw console=ttyS0 quiet no_timer_check panic=5 init=/sbin/campaign-init'],
     ...disk('disk.img', ',snapshot=on'),
     ...disk('payload.img', ',readonly=on'),
     ...disk('results.img'),

@@ -16,6 +16,8 @@ export interface ZfsBench {
   /** Of this test alone: `agtest/…`; its namesake below `agbackup` takes replicas. */
   readonly dataset: string;
   readonly isMounted?: (path: string) => Promise<boolean>;
+  /** Reads a file of a mounted replica; absent where none is really mounted. */
+  readonly readReplica?: (dataset: string, file: string) => Uint8Array;
   /** Overwrites one side of the mirror below `agtest`, where there is one. */
   corruptMirror(): Promise<void>;
   /** Ends the test; a replay checks that it was asked everything. */
@@ -203,6 +205,10 @@ export function zfsSuite(title: string, open: OpenBench): void {
       );
       assert.equal((await bench.runner.run('zfs', ['load-key', '-L', 'prompt', replica], testKey())).rc, 0);
       assert.equal((await zfs('mount', replica)).rc, 0);
+      if (bench.readReplica !== undefined) {
+        const copied = bench.readReplica(replica, '1.0.0/model.agm.sealed');
+        assert.equal(Buffer.compare(copied, weights), 0, 'the replica opens with the same key');
+      }
       await bench.runner.run('zfs', ['unmount', replica]);
     });
 

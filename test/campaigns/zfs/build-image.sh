@@ -1,11 +1,11 @@
 #!/bin/sh
 # Builds the guest of the ZFS campaign once: Debian bookworm with OpenZFS from contrib, compiled for its kernel.
-# Usage: build-image.sh FOLDER. Leaves FOLDER/disk.img, vmlinuz, initrd.img and versions.txt; needs root, mmdebstrap, mkfs.ext4.
+# Usage: unshare --mount sh build-image.sh FOLDER, so that no mount outlives it. Leaves FOLDER/disk.img, vmlinuz, initrd.img and versions.txt; needs root, mmdebstrap, mkfs.ext4.
 set -eu
 
 folder=$1
 root=$folder/root
-rm -rf "$root"
+rm -rf --one-file-system "$root"
 mkdir -p "$folder"
 
 mmdebstrap --mode=root --variant=minbase --components=main,contrib --aptopt='Acquire::Retries "3"' \
@@ -17,7 +17,6 @@ kernel=$(ls "$root/lib/modules")
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
-trap 'umount "$root/dev" "$root/proc"' EXIT
 chroot "$root" apt-get update
 chroot "$root" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 \
   apt-get install --yes --no-install-recommends -o Dpkg::Use-Pty=0 zfs-dkms zfsutils-linux
@@ -28,7 +27,6 @@ if [ -z "$(find "$root/lib/modules/$kernel" -name 'zfs.ko*')" ]; then
   chroot "$root" dkms install "$module" -k "$kernel"
 fi
 umount "$root/dev" "$root/proc"
-trap - EXIT
 test -n "$(find "$root/lib/modules/$kernel" -name 'zfs.ko*')"
 
 {
@@ -46,5 +44,5 @@ mkdir -p "$root/payload" "$root/results"
 rm -rf "$root/etc/resolv.conf" "$root"/usr/src/linux-headers* "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/locale \
   "$root"/var/cache/apt "$root"/var/lib/apt/lists "$root"/usr/lib/gcc "$root"/var/lib/dkms "$root"/boot/*
 mkfs.ext4 -q -F -L guest -d "$root" "$folder/disk.part" 4G
-rm -rf "$root"
+rm -rf --one-file-system "$root"
 mv "$folder/disk.part" "$folder/disk.img"

@@ -37,9 +37,12 @@ test('an erase stays one when a rollback brings the blob back, and after a resta
 
   const erased = await guardian.registry.custody.erase('flow', version, { reason: 'asked for' }, by);
   assert.equal(erased.hasWraps, false);
-  await assert.rejects(guardian.registry.verify(`flow@${version}`));
+  const gone = { code: 'registry.version-erased' };
+  await assert.rejects(guardian.registry.verify(`flow@${version}`), gone);
   const sealed = join(folder, 'state/blobs/models/flow/.zfs/snapshot', `promoted-${version}`, version);
   assert.ok(statSync(join(sealed, 'model.agm.sealed')).size > 0, 'the snapshot holds the sealed weights');
+  const refused = await createZfsRunner().run('zfs', ['rollback', '-r', `${child}@promoted-${version}`]);
+  assert.notEqual(refused.rc, 0, 'later promotions are held');
   for (const later of [next.version, third.version]) {
     await zfs('release', 'aiguardian-promotion', `${child}@promoted-${later}`);
   }
@@ -49,11 +52,15 @@ test('an erase stays one when a rollback brings the blob back, and after a resta
     names.some((name) => name.endsWith('model.agm.sealed')),
     'the blob is back',
   );
-  await assert.rejects(guardian.registry.verify(`flow@${version}`));
+  await assert.rejects(guardian.registry.verify(`flow@${version}`), gone);
+  const row = await guardian.database.versions.find('flow', version);
+  await assert.rejects(guardian.database.wraps.get(row?.dataKeyId ?? ''), { code: 'storage.wraps-missing' });
+  const [blobs, wraps] = ['blobs', 'wraps'].map((part) => statSync(join(folder, 'state', part)).dev);
+  assert.notEqual(blobs, wraps, 'wraps lie outside of every dataset');
   await guardian.close();
 
   const again = await openGuardian(options);
-  await assert.rejects(again.registry.verify(`flow@${version}`));
+  await assert.rejects(again.registry.verify(`flow@${version}`), gone);
   await again.close();
 });
 

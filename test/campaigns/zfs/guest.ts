@@ -11,7 +11,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { open, seal } from '../../../src/crypto/index.ts';
+import { ManualClock } from '../../../src/base/index.ts';
+import { createFileKeyStore, open, seal, unwrapFromStore, wrapForStore } from '../../../src/crypto/index.ts';
+import { openWrapStore } from '../../../src/storage/wraps.ts';
 import { createZfsRunner } from '../../../src/storage/zfs-runner.ts';
 import { blobStoreContract } from '../../support/blob-store-contract.ts';
 import {
@@ -52,18 +54,39 @@ zfsSuite('OpenZFS', (name) => bench('z', name));
 describe('erase', () => {
   test('is not undone by rolling a dataset back to a snapshot that holds the blob', async () => {
     const store = await openTestStore(await bench('e', 'envelope'));
+    const outside = '/var/apart';
+    mkdirSync(outside, { recursive: true });
+    const secret = { kind: 'file', path: join(outside, 'unlock.key') } as const;
+    const keys = await createFileKeyStore({
+      path: join(outside, 'keys.json'),
+      secret,
+      clock: new ManualClock(),
+    });
+    const wraps = await openWrapStore(join(outside, 'wraps'));
     const name = 'models/flow/1.0.0/model.agm.sealed';
     const context = Buffer.from('flow@1.0.0');
     const { blob, dataKey } = seal(Buffer.from('weights'), context);
+    const wrapped = await wrapForStore(keys, 'dk-1', dataKey);
+    dataKey.wipe();
+    await wraps.put(wrapped);
     await store.put(name, blob);
     await store.onPromotion({ name: 'flow', version: '1.0.0', digest: `sha256:${'1b'.repeat(32)}` });
-    assert.equal(Buffer.from(open(await store.get(name), dataKey, context)).toString(), 'weights');
+    const read = async () =>
+      open(await store.get(name), await unwrapFromStore(keys, await wraps.get('dk-1')), context);
+    assert.equal(Buffer.from(await read()).toString(), 'weights');
+
+    await wraps.delete('dk-1');
     await store.delete(name);
-    dataKey.wipe();
-    assert.equal(await store.has(name), false);
     await zfs('rollback', `${store.dataset}/models/flow@promoted-1.0.0`);
-    assert.deepEqual(Buffer.from(await store.get(name)), Buffer.from(blob));
-    assert.throws(() => open(blob, dataKey, context), { code: 'crypto.secret-wiped' });
+    assert.deepEqual(Buffer.from(await store.get(name)), Buffer.from(blob), 'the sealed blob is back');
+    await assert.rejects(read(), { code: 'storage.wraps-missing', category: 'security' });
+    const inside = await Promise.all((await store.list('')).map((file) => store.get(file)));
+    for (const { wrapped: text } of wrapped.wraps) {
+      const forms = [Buffer.from(text), Buffer.from(text, 'base64')];
+      for (const bytes of inside)
+        for (const form of forms) assert.equal(Buffer.from(bytes).includes(form), false);
+    }
+    await keys.close();
   });
 });
 
@@ -73,6 +96,7 @@ async function bench(suite: string, name: string): Promise<ZfsBench> {
   return {
     runner,
     dataset: datasetOf(suite, name),
+    readReplica: (dataset, file) => readFileSync(join(RECORDED_MOUNTS, dataset, file)),
     corruptMirror: async () => overwrite(join(DISKS, 'b.img')),
     close: async () => {
       if (suite !== 'e') tests[`${suite} ${name}`] = runner.exchanges;
