@@ -133,6 +133,17 @@ describe('PostgreSQL', { skip: hasPostgres() ? false : 'needs PostgreSQL' }, () 
     await (await openAt(at)).close();
   });
 
+  test('gives the lease back for good, also while it is being renewed', async (t) => {
+    const at = await house.makeDatabase();
+    t.mock.timers.enable({ apis: ['setInterval'] });
+    for (let i = 0; i < 20; i++) {
+      const open = await openAt(at);
+      // A renewal is under way when it closes.
+      t.mock.timers.tick(at.leaseMs / 3 + 1);
+      await open.close();
+    }
+  });
+
   test('lets exactly one of many take the lease', async () => {
     const at = await house.makeDatabase();
     await (await openAt(at)).close();

@@ -27,13 +27,18 @@ export class WriterLease {
   readonly #options: WriterLeaseOptions;
   readonly #timer: NodeJS.Timeout;
   #isFenced = false;
+  #renewing: Promise<void> | undefined;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
   private constructor(options: WriterLeaseOptions, token: number) {
     this.#options = options;
     this.token = token;
-    this.#timer = setInterval(() => void this.#renew(), options.leaseMs / 3).unref();
+    this.#timer = setInterval(() => {
+      this.#renewing ??= this.#renew().finally(() => {
+        this.#renewing = undefined;
+      });
+    }, options.leaseMs / 3).unref();
   }
 
   /** Takes the lease where it is free or has expired. Throws `storage.writer-leased`. */
@@ -93,6 +98,8 @@ export class WriterLease {
   /** Lets others take over at once; a lease that was lost is left alone. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
+    // On a connection of its own it could come later than what is done here, and take the lease back.
+    await this.#renewing;
     const { queries, sql } = this.#options;
     await queries
       .updateTable('writer_lease')
