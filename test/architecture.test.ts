@@ -122,12 +122,12 @@ suite('the check of the house', () => {
     ['an unknown room', { 'src/helpers/a.ts': 'export const a = 1;\n' }, /helpers is not in the table/],
     ['a stray file in src', { 'src/stray.ts': 'export const a = 1;\n' }, /stray\.ts is not in the table/],
     [
-      'a room that imports guardian.ts from below',
+      'a room that imports the guardian from below',
       {
-        'src/alerts/a.ts': "import { g } from '../guardian.ts';\n",
-        'src/guardian.ts': 'export const g = 1;\n',
+        'src/alerts/a.ts': "import { g } from '../guardian/index.ts';\n",
+        'src/guardian/index.ts': 'export const g = 1;\n',
       },
-      /floor 5 \(alerts\) imports floor 7 \(guardian\.ts\)/,
+      /floor 5 \(alerts\) imports floor 7 \(guardian\)/,
     ],
     ['a missing file', { 'src/base/b.ts': "import { c } from './c.ts';\n" }, /which does not exist/],
     ['an import it cannot read', { 'src/base/b.ts': 'import strange;\n' }, /read 0 of 1 import statements/],
@@ -149,8 +149,9 @@ suite('the check of the house', () => {
       'src/crypto/k.ts': "import { createHash } from 'node:crypto';\nimport { a } from '../base/index.ts';\n",
       'src/crypto/k.test.ts':
         "import { s } from '../../test/support/seed.ts';\nimport { k } from './k.ts';\n",
-      'src/guardian.ts': "import { k } from './crypto/index.ts';\n",
-      'src/cli/main.ts': "// import { a } from '../base/a.ts';\nimport { guardian } from '../guardian.ts';\n",
+      'src/guardian/index.ts': "import { k } from './crypto/index.ts';\n",
+      'src/cli/main.ts':
+        "// import { a } from '../base/a.ts';\nimport { guardian } from '../guardian/index.ts';\n",
     };
     assert.deepEqual(findViolations(new Map(Object.entries(files))), []);
   });

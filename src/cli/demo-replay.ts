@@ -1,6 +1,6 @@
 import { createHistogram } from 'node:perf_hooks';
 import type { Detection } from '../alerts/index.ts';
-import type { Guardian } from '../guardian.ts';
+import type { Guardian } from '../guardian/index.ts';
 import type { LabLabels } from '../lab/index.ts';
 import type { FlowRecord } from '../traffic/index.ts';
 

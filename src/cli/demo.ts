@@ -1,7 +1,7 @@
 import { formatLine } from '../alerts/index.ts';
 import { verifyAuditLog } from '../audit/index.ts';
 import { loadSchema, schemaBytes } from '../features/index.ts';
-import type { Guardian } from '../guardian.ts';
+import type { Guardian } from '../guardian/index.ts';
 import { type AliasChange, RegistryError } from '../registry/index.ts';
 import { evaluateModel, joinTables, runGates } from '../training/index.ts';
 import type { Context } from './context.ts';

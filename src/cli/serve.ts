@@ -1,4 +1,4 @@
-import type { Guardian } from '../guardian.ts';
+import type { Guardian } from '../guardian/index.ts';
 import {
   ensureAdminKey,
   findAdminKeyFile,

@@ -1,4 +1,4 @@
-import { type Guardian, openGuardian } from '../guardian.ts';
+import { type Guardian, openGuardian } from '../guardian/index.ts';
 import { buildServer } from '../server/index.ts';
 import { StorageError, stateLayout } from '../storage/index.ts';
 import { Api, injectTransport, socketTransport } from './api.ts';

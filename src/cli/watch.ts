@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type Detection, formatLine, ocsfOf } from '../alerts/index.ts';
-import type { Guardian, IngestResult } from '../guardian.ts';
+import type { Guardian, IngestResult } from '../guardian/index.ts';
 import { createPolicy } from '../response/index.ts';
 import { type FlowRecord, type FlowSource, openFlowSource } from '../traffic/index.ts';
 import { type Api, ApiError } from './api.ts';

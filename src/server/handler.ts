@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
-import type { Guardian } from '../guardian.ts';
+import type { Guardian } from '../guardian/index.ts';
 import { ServerError } from './errors.ts';
 import type { Caller } from './roles.ts';
 import type { ROUTES, RouteKey, RouteSpec } from './routes.ts';

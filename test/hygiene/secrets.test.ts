@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { configurationSchema } from '../../src/configuration.ts';
 import { unwrapFromStore } from '../../src/crypto/index.ts';
 import { loadSchema } from '../../src/features/index.ts';
-import { openGuardian } from '../../src/guardian.ts';
+import { openGuardian } from '../../src/guardian/index.ts';
 import { guardian, makeHome, startGuardian, waitForExit, waitForObject } from '../support/cli.ts';
 import { flowCandidate } from '../support/served-guardian.ts';
 

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { verifyProof } from '../../src/audit/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
 import { loadSchema } from '../../src/features/index.ts';
-import { openGuardian } from '../../src/guardian.ts';
+import { openGuardian } from '../../src/guardian/index.ts';
 import { writeLab } from '../../src/lab/index.ts';
 import { guardian, type Home, makeHome } from '../support/cli.ts';
 import { flowCandidate } from '../support/served-guardian.ts';

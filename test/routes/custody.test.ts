@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { configurationSchema } from '../../src/configuration.ts';
 import { loadSchema } from '../../src/features/index.ts';
-import { openGuardian } from '../../src/guardian.ts';
+import { openGuardian } from '../../src/guardian/index.ts';
 import { guardian, makeHome } from '../support/cli.ts';
 import { flowCandidate } from '../support/served-guardian.ts';
 

@@ -6,7 +6,7 @@ import { after, before, suite, test } from 'node:test';
 import { ManualClock } from '../../src/base/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
 import { type LoadedSchema, loadSchema } from '../../src/features/index.ts';
-import { type Guardian, openGuardian } from '../../src/guardian.ts';
+import { type Guardian, openGuardian } from '../../src/guardian/index.ts';
 import type { FlowRecord } from '../../src/traffic/index.ts';
 import { toolPath } from '../support/requires.ts';
 import { flowCandidate, sentFlow } from '../support/served-guardian.ts';

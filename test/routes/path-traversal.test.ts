@@ -17,7 +17,7 @@ import type { FastifyInstance } from 'fastify';
 import { ManualClock } from '../../src/base/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
 import { loadSchema } from '../../src/features/index.ts';
-import { type Guardian, openGuardian } from '../../src/guardian.ts';
+import { type Guardian, openGuardian } from '../../src/guardian/index.ts';
 import { buildServer } from '../../src/server/index.ts';
 import { openDirectoryBlobStore } from '../../src/storage/index.ts';
 import { flowCandidate } from '../support/served-guardian.ts';

@@ -4,7 +4,7 @@ import { posix } from 'node:path';
 export const FLOORS: Readonly<Record<string, number>> = {
   cli: 9,
   server: 8,
-  'guardian.ts': 7,
+  guardian: 7,
   'configuration.ts': 6,
   recovery: 6,
   compliance: 6,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
-import { type Guardian, openGuardian } from '../../src/guardian.ts';
+import { type Guardian, openGuardian } from '../../src/guardian/index.ts';
 import { hasCode } from './postgres-race.ts';
 
 /** What a contender is told. */

@@ -7,7 +7,7 @@ import { verifyAuditLog } from '../../src/audit/index.ts';
 import { SeededRandom } from '../../src/base/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
 import { loadSchema } from '../../src/features/index.ts';
-import { type Guardian, openGuardian } from '../../src/guardian.ts';
+import { type Guardian, openGuardian } from '../../src/guardian/index.ts';
 import type { PostgresConfig } from '../../src/storage/index.ts';
 import { startPostgres } from './postgres.ts';
 import type { Order, Told } from './postgres-contender.ts';

@@ -5,7 +5,7 @@ import { ManualClock, SeededRandom } from '../../src/base/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
 import { sha256 } from '../../src/crypto/index.ts';
 import { type LoadedSchema, loadSchema, schemaBytes } from '../../src/features/index.ts';
-import { type Guardian, openGuardian } from '../../src/guardian.ts';
+import { type Guardian, openGuardian } from '../../src/guardian/index.ts';
 import { BoostedModel, encodeModel, fitStatistics, type TreeEnsemble } from '../../src/models/index.ts';
 import type { Candidate } from '../../src/registry/index.ts';
 

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { ManualClock } from '../../../src/base/index.ts';
 import { configurationSchema } from '../../../src/configuration.ts';
 import { loadSchema } from '../../../src/features/index.ts';
-import { openGuardian } from '../../../src/guardian.ts';
+import { openGuardian } from '../../../src/guardian/index.ts';
 import { createZfsRunner } from '../../../src/storage/zfs-runner.ts';
 import { flowCandidate } from '../../support/served-guardian.ts';
 import { POOL } from '../../support/zfs-suite.ts';

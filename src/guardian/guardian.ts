@@ -1,0 +1,250 @@
+import { join } from 'node:path';
+import type { Detection, DetectionStore } from '../alerts/index.ts';
+import {
+  type AuditLog,
+  auditCoverage,
+  type CheckpointPublisher,
+  type Denial,
+  DenialCollapser,
+} from '../audit/index.ts';
+import {
+  type Clock,
+  type ConfigOrigin,
+  GuardianError,
+  type Logger,
+  Metrics,
+  type Milliseconds,
+  silentLogger,
+  systemClock,
+} from '../base/index.ts';
+import type { Configuration } from '../configuration.ts';
+import type { KeyStore, UnlockSecret } from '../crypto/index.ts';
+import { encodeEventInto, type FeatureBatch, type LoadedSchema } from '../features/index.ts';
+import type { Engine } from '../inference/index.ts';
+import type { Score } from '../models/index.ts';
+import type { Monitor } from '../monitor/index.ts';
+import {
+  type Actor,
+  type AliasChange,
+  type Registry,
+  UpdateService,
+  type VerifiedModel,
+} from '../registry/index.ts';
+import type { Guardrails } from '../response/index.ts';
+import type { BlobStore, Database, StateOwner } from '../storage/index.ts';
+import type { FlowRecord } from '../traffic/index.ts';
+import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
+import { ModelShelf } from './model-shelf.ts';
+
+export interface GuardianOptions {
+  readonly stateFolder: string;
+  /** Where the unlock secret lies, apart from the state. */
+  readonly configFolder: string;
+  readonly config: Configuration;
+  readonly origins?: ReadonlyMap<string, ConfigOrigin>;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  /** Opens the key store; the unlock file of the configuration folder by default. */
+  readonly secret?: UnlockSecret;
+}
+
+const SWEEP_EVERY_MS: Milliseconds = 3_600_000;
+
+/** What `openGuardian` has opened, in the hands of the guardian that closes it. */
+export interface GuardianParts {
+  readonly owner: StateOwner;
+  readonly auditFolder: string;
+  readonly keys: KeyStore;
+  readonly log: AuditLog;
+  readonly publisher: CheckpointPublisher;
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly registry: Registry;
+  readonly engine: Engine;
+  readonly detections: DetectionStore;
+  readonly guardrails: Guardrails;
+  readonly monitor: Monitor;
+}
+
+/** One guardian: its parts, the route of data and the route of models. Owns its state until it is closed. */
+export class Guardian {
+  readonly config: Configuration;
+  readonly origins: ReadonlyMap<string, ConfigOrigin>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics = new Metrics();
+  readonly stateFolder: string;
+  /** Where the log's files are; with PostgreSQL each taking of the writer's lease gives it a new name. */
+  readonly auditFolder: string;
+  readonly keys: KeyStore;
+  readonly log: AuditLog;
+  readonly database: Database;
+  readonly blobs: BlobStore;
+  readonly registry: Registry;
+  readonly engine: Engine;
+  readonly detections: DetectionStore;
+  readonly guardrails: Guardrails;
+  readonly monitor: Monitor;
+  readonly updates: UpdateService;
+  readonly #owner: StateOwner;
+  readonly #publisher: CheckpointPublisher;
+  readonly #denials: DenialCollapser;
+  readonly #sweeper: NodeJS.Timeout;
+  readonly #models: ModelShelf;
+  readonly #route: LiveRoute;
+
+  /** Made by `openGuardian`. */
+  constructor(options: GuardianOptions, parts: GuardianParts) {
+    this.config = options.config;
+    this.origins = options.origins ?? new Map();
+    this.clock = options.clock ?? systemClock;
+    this.logger = options.logger ?? silentLogger;
+    this.stateFolder = options.stateFolder;
+    this.auditFolder = parts.auditFolder;
+    this.keys = parts.keys;
+    this.log = parts.log;
+    this.database = parts.database;
+    this.blobs = parts.blobs;
+    this.registry = parts.registry;
+    this.engine = parts.engine;
+    this.detections = parts.detections;
+    this.guardrails = parts.guardrails;
+    this.monitor = parts.monitor;
+    const { registry, keys, log, clock } = this;
+    this.updates = new UpdateService({
+      registry,
+      keys,
+      log,
+      clock,
+      folder: join(this.stateFolder, 'updates'),
+    });
+    this.#models = new ModelShelf({
+      ...{ registry, engine: this.engine, expected: this.config.model },
+      onSchemaChange: (model) => this.#route.forgetModel(model),
+    });
+    const { engine, guardrails, detections, metrics } = this;
+    this.#route = new LiveRoute({
+      ...{ engine, guardrails, detections, metrics, clock },
+      modelName: this.modelName,
+      schemaOf: (model) => this.#models.schema(model),
+    });
+    this.#owner = parts.owner;
+    this.#publisher = parts.publisher;
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
+    this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
+    this.metrics.gauge('audit_entries', 'Entries of the audit log.', () => this.log.size);
+    this.metrics.gauge(
+      'audit_coverage',
+      'Audited actions over all auditable actions, 0 to 1.',
+      () => auditCoverage().share,
+    );
+    this.metrics.gauge(
+      'audit_witnessed_size',
+      'Entries under the last checkpoint that has the cosignatures wanted.',
+      () => this.#publisher.stats.witnessedSize,
+    );
+    this.metrics.gauge(
+      'audit_publish_failures',
+      'Copies and cosignatures of checkpoints that failed since the start.',
+      () => this.#publisher.stats.failures,
+    );
+    this.metrics.gauge(
+      'open_findings',
+      'Findings that still grow.',
+      () => this.detections.stats.openFindings,
+    );
+    this.metrics.gauge('resident_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss());
+  }
+
+  /** Verifies the model a reference names and puts it in place. Throws `registry.*`, `inference.*`. */
+  load(reference: string): Promise<VerifiedModel> {
+    return this.#models.load(reference);
+  }
+
+  /** Moves an alias; where that is the champion, the model serves when this resolves. */
+  async promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {
+    const change = await this.registry.promote(name, version, alias, by);
+    if (alias === 'champion') await this.load(`${name}@champion`);
+    return change;
+  }
+
+  /** Takes an alias back to the approved version before. */
+  async rollback(name: string, alias: string, by: Actor): Promise<AliasChange> {
+    const change = await this.registry.rollback(name, alias, by, this.#models.resident);
+    if (alias === 'champion') await this.#models.reload(name, change.version);
+    return change;
+  }
+
+  /** The schema of the model loaded under a name. */
+  schemaOf(model: string): LoadedSchema | undefined {
+    return this.#models.find(model);
+  }
+
+  /** The route of data: extractor, engine, policy and guard rails, alerts. Flows are of one source kind. */
+  ingestFlows(flows: readonly FlowRecord[], options?: IngestOptions): Promise<IngestResult> {
+    return this.#route.ingest(flows, options);
+  }
+
+  /** Closes the findings of a source that has ended, and forgets its windows. */
+  endRoute(route: string): Promise<readonly Detection[]> {
+    return this.#route.end(route);
+  }
+
+  /** Scores events given as named features. Throws `features.*` for an event that does not fit the schema. */
+  async scoreEvents(
+    model: string,
+    events: readonly Readonly<Record<string, unknown>>[],
+  ): Promise<readonly Score[]> {
+    const loaded = this.#models.schema(model);
+    const width = loaded.schema.columns.length;
+    const values = new Float32Array(events.length * width);
+    for (const [i, event] of events.entries()) {
+      encodeEventInto(loaded, event, values.subarray(i * width, (i + 1) * width));
+    }
+    return this.scoreVectors(model, values, events.length);
+  }
+
+  /** Scores feature vectors: row-major rows x columns, owned by the caller, only read. */
+  scoreVectors(model: string, values: Float32Array, rows: number): Promise<readonly Score[]> {
+    const { schema, id } = this.#models.schema(model);
+    const batch: FeatureBatch = {
+      schemaId: id,
+      sourceKind: this.engine.current(model)?.sourceKinds[0] ?? '',
+      rows,
+      columns: schema.columns.length,
+      values,
+      rejected: [],
+    };
+    return this.engine.score(batch, { model });
+  }
+
+  /** Registry name of the configured model. */
+  get modelName(): string {
+    return this.#models.modelName;
+  }
+
+  /** Notes a refusal in the log; equal ones of a second become one entry with a count. */
+  denied(denial: Denial): void {
+    this.#denials.deny(denial);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper);
+    this.monitor.stop();
+    this.detections.close();
+    await this.#denials.close();
+    await this.log.close();
+    await this.#publisher.settled();
+    await this.database.close();
+    await this.keys.close();
+    await this.#owner.release();
+  }
+
+  /** No copy of a key wrap outlives its time in escrow, however long the process runs. */
+  #sweep(): void {
+    this.registry.custody.sweepEscrow({ principal: 'system' }).catch((error: unknown) => {
+      const code = error instanceof GuardianError ? error.code : 'unknown';
+      this.logger.error({ code }, 'expired key wraps could not be removed from escrow');
+    });
+  }
+}

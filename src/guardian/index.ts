@@ -1,0 +1,3 @@
+export { Guardian, type GuardianOptions } from './guardian.ts';
+export type { FlowOutcome, IngestOptions, IngestResult } from './live-route.ts';
+export { openGuardian } from './open-guardian.ts';

@@ -1,0 +1,135 @@
+import type { Detection, DetectionStore } from '../alerts/index.ts';
+import type { Clock, Metrics, Milliseconds } from '../base/index.ts';
+import { FlowExtractor, type LoadedSchema } from '../features/index.ts';
+import type { Engine } from '../inference/index.ts';
+import type { Score } from '../models/index.ts';
+import { type Decision, type Guardrails, isSourceProven } from '../response/index.ts';
+import type { FlowRecord } from '../traffic/index.ts';
+
+/** One flow at the end of the route of data. */
+export interface FlowOutcome {
+  readonly flow: FlowRecord;
+  readonly score: Score;
+  readonly decision: Decision;
+}
+
+export interface IngestOptions {
+  /** Names the stream the flows belong to: each has its own windows. */
+  readonly route?: string;
+  /** Registry name of the model; the configured one by default. */
+  readonly model?: string;
+  /** Whether to hand back every flow with its score and decision. */
+  readonly outcomes?: boolean;
+}
+
+export interface IngestResult {
+  readonly flows: number;
+  readonly verdicts: Readonly<Record<Score['verdict'], number>>;
+  readonly decisions: Readonly<Record<Decision['verdict'], number>>;
+  /** Findings raised or changed by these flows. */
+  readonly detections: readonly Detection[];
+  readonly outcomes?: readonly FlowOutcome[];
+}
+
+/** Streams with windows of their own; the one unused longest is forgotten for a new one. */
+const MAX_STREAMS = 64;
+const DEFAULT_STREAM = 'events';
+
+export interface LiveRouteParts {
+  readonly engine: Engine;
+  readonly guardrails: Guardrails;
+  readonly detections: DetectionStore;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  /** Registry name of the model where a caller names none. */
+  readonly modelName: string;
+  /** Throws `inference.no-model`. */
+  readonly schemaOf: (model: string) => LoadedSchema;
+}
+
+/** The route of data, from flows to findings; each stream of flows has windows of its own. */
+export class LiveRoute {
+  readonly #parts: LiveRouteParts;
+  readonly #extractors = new Map<string, FlowExtractor>();
+  readonly #flows;
+  readonly #decisions;
+  readonly #findings;
+  readonly #scoring;
+
+  constructor(parts: LiveRouteParts) {
+    this.#parts = parts;
+    const { metrics } = parts;
+    this.#flows = metrics.counter('flows_total', 'Flows that were scored, by verdict.', ['verdict']);
+    this.#decisions = metrics.counter('decisions_total', 'Decisions, by verdict.', ['verdict']);
+    this.#findings = metrics.counter('findings_total', 'States of findings, by activity.', ['activity']);
+    this.#scoring = metrics.histogram('scoring_seconds', 'Features to decision, a batch.');
+  }
+
+  /** Extractor, engine, policy and guard rails, alerts. Flows are of one source kind. */
+  async ingest(flows: readonly FlowRecord[], options: IngestOptions = {}): Promise<IngestResult> {
+    const { engine, guardrails, detections: store, clock } = this.#parts;
+    const { model = this.#parts.modelName, route = DEFAULT_STREAM } = options;
+    const started = clock.monotonic();
+    const batch = this.#extractor(route, model).extract(flows);
+    const scores = await engine.score(batch, { model });
+    const outcomes = flows.map((flow, i): FlowOutcome => {
+      const score = scores[i] as Score;
+      const decision = guardrails.judge({
+        score,
+        source: flow.sourceAddress,
+        sourceProven: isSourceProven(flow),
+        nowMs: flow.endMs,
+      });
+      return { flow, score, decision };
+    });
+    this.#scoring.observe({}, (clock.monotonic() - started) / 1000);
+    const detections = [
+      ...(await store.record(outcomes, route)),
+      ...(await store.advance(lastEnd(flows), route)),
+    ];
+    return this.#count(outcomes, detections, options.outcomes === true);
+  }
+
+  /** Closes the findings of a source that has ended, and forgets its windows. */
+  end(route: string): Promise<readonly Detection[]> {
+    this.#forget((key) => key.startsWith(`${route}\n`));
+    return this.#parts.detections.finish(route);
+  }
+
+  /** Forgets the windows of every stream of a model, whose schema is another one now. */
+  forgetModel(model: string): void {
+    this.#forget((key) => key.endsWith(`\n${model}`));
+  }
+
+  #forget(matches: (key: string) => boolean): void {
+    for (const key of this.#extractors.keys()) if (matches(key)) this.#extractors.delete(key);
+  }
+
+  /** One extractor a stream and model; taken out and put back, so that the first of the map is the stalest. */
+  #extractor(route: string, model: string): FlowExtractor {
+    const key = `${route}\n${model}`;
+    const extractor = this.#extractors.get(key) ?? new FlowExtractor(this.#parts.schemaOf(model));
+    this.#extractors.delete(key);
+    this.#extractors.set(key, extractor);
+    if (this.#extractors.size > MAX_STREAMS)
+      this.#extractors.delete(this.#extractors.keys().next().value as string);
+    return extractor;
+  }
+
+  #count(outcomes: readonly FlowOutcome[], detections: readonly Detection[], keep: boolean): IngestResult {
+    const verdicts = { attack: 0, benign: 0, abstain: 0 };
+    const decisions = { allow: 0, observe: 0, 'would-block': 0, vetoed: 0, block: 0 };
+    for (const { score, decision } of outcomes) {
+      verdicts[score.verdict]++;
+      decisions[decision.verdict]++;
+    }
+    for (const [verdict, n] of Object.entries(verdicts)) if (n > 0) this.#flows.add({ verdict }, n);
+    for (const [verdict, n] of Object.entries(decisions)) if (n > 0) this.#decisions.add({ verdict }, n);
+    for (const { activity } of detections) this.#findings.add({ activity });
+    return { flows: outcomes.length, verdicts, decisions, detections, ...(keep && { outcomes }) };
+  }
+}
+
+function lastEnd(flows: readonly FlowRecord[]): Milliseconds {
+  return flows.reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
+}

@@ -1,0 +1,116 @@
+import type { Configuration } from '../configuration.ts';
+import { type LoadedSchema, parseSchema } from '../features/index.ts';
+import { type Engine, InferenceError } from '../inference/index.ts';
+import { isKeyStoreAway, type Registry, type Resident, type VerifiedModel } from '../registry/index.ts';
+
+/** Verified models kept in memory by name: the one that serves and the one before. */
+const RESIDENT_MODELS = 2;
+
+export interface ModelShelfParts {
+  readonly registry: Registry;
+  readonly engine: Engine;
+  /** The section `model` of the configuration. */
+  readonly expected: Configuration['model'];
+  /** Called when a model of another schema takes a name. */
+  readonly onSchemaChange: (model: string) => void;
+}
+
+/** Verified models on their way into the engine, one at a time, and those that stay at hand for the way back. */
+export class ModelShelf {
+  readonly #parts: ModelShelfParts;
+  readonly #schemas = new Map<string, LoadedSchema>();
+  /** The models loaded last, newest first: the way back while the key store is away. */
+  readonly #residents = new Map<string, readonly VerifiedModel[]>();
+  #lastLoad: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: ModelShelfParts) {
+    this.#parts = parts;
+  }
+
+  /** Registry name of the configured model. */
+  get modelName(): string {
+    return this.#parts.expected.modelPath.split('@')[0] as string;
+  }
+
+  /** A verified model that is held in memory. */
+  readonly resident: Resident = (model, version) =>
+    this.#residents.get(model)?.find((held) => held.version === version);
+
+  /** Verifies the model a reference names and puts it in place. Throws `registry.*`, `inference.*`. */
+  load(reference: string): Promise<VerifiedModel> {
+    return this.#inLine(() => this.#load(reference));
+  }
+
+  /** As `load` for the champion; while the keys are away, the version may come from memory, where it was verified. */
+  reload(name: string, version: string): Promise<unknown> {
+    return this.#inLine(() =>
+      this.#load(`${name}@champion`).catch((error: unknown) => {
+        const held = isKeyStoreAway(error) ? this.resident(name, version) : undefined;
+        if (held === undefined) throw error;
+        return this.#put(held);
+      }),
+    );
+  }
+
+  /** The schema of the model loaded under a name. */
+  find(model: string): LoadedSchema | undefined {
+    return this.#schemas.get(model);
+  }
+
+  /** The same; throws `inference.no-model`. */
+  schema(model: string): LoadedSchema {
+    const loaded = this.#schemas.get(model);
+    if (loaded === undefined) {
+      throw new InferenceError('inference.no-model', `no model named ${JSON.stringify(model)} is loaded`);
+    }
+    return loaded;
+  }
+
+  /** One load at a time, each asking where the alias points when its turn comes: the last word of two is what serves. */
+  #inLine<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lastLoad.then(work, work);
+    this.#lastLoad = result.catch(() => undefined);
+    return result;
+  }
+
+  async #load(reference: string): Promise<VerifiedModel> {
+    const verified = await this.#parts.registry.verify(reference);
+    await this.#put(verified);
+    return verified;
+  }
+
+  async #put(verified: VerifiedModel): Promise<void> {
+    const { engine, expected, onSchemaChange } = this.#parts;
+    const loaded = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
+    if (verified.name === this.modelName) checkExpected(expected, verified, loaded);
+    await engine.load(verified);
+    const others = (this.#residents.get(verified.name) ?? []).filter(
+      ({ version }) => version !== verified.version,
+    );
+    this.#residents.set(verified.name, [verified, ...others].slice(0, RESIDENT_MODELS));
+    const before = this.#schemas.get(verified.name);
+    this.#schemas.set(verified.name, loaded);
+    if (before !== undefined && before.id !== loaded.id) onSchemaChange(verified.name);
+  }
+}
+
+/** What the configuration expects of the model that watches; nothing else may take its place. */
+function checkExpected(
+  model: Configuration['model'],
+  verified: VerifiedModel,
+  { schema }: LoadedSchema,
+): void {
+  if (model.modelVersion !== null && verified.version !== model.modelVersion) {
+    throw new InferenceError(
+      'inference.unexpected-model',
+      `the configuration expects ${verified.name}@${model.modelVersion}, got ${verified.version}`,
+    );
+  }
+  const columns = schema.columns.map(({ name }) => name);
+  if (model.featureColumns !== null && model.featureColumns.join('\n') !== columns.join('\n')) {
+    throw new InferenceError(
+      'inference.unexpected-model',
+      `the configuration names ${model.featureColumns.length} feature columns, the model's schema has other ones`,
+    );
+  }
+}
