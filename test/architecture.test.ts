@@ -125,7 +125,8 @@ suite('the check of the house', () => {
       'a room that imports the guardian from below',
       {
         'src/alerts/a.ts': "import { g } from '../guardian/index.ts';\n",
-        'src/guardian/index.ts': 'export const g = 1;\n',
+        'src/guardian/index.ts': "export { g } from './g.ts';\n",
+        'src/guardian/g.ts': 'export const g = 1;\n',
       },
       /floor 5 \(alerts\) imports floor 7 \(guardian\)/,
     ],
@@ -149,7 +150,8 @@ suite('the check of the house', () => {
       'src/crypto/k.ts': "import { createHash } from 'node:crypto';\nimport { a } from '../base/index.ts';\n",
       'src/crypto/k.test.ts':
         "import { s } from '../../test/support/seed.ts';\nimport { k } from './k.ts';\n",
-      'src/guardian/index.ts': "import { k } from './crypto/index.ts';\n",
+      'src/guardian/index.ts': "export { guardian } from './guardian.ts';\n",
+      'src/guardian/guardian.ts': "import { k } from '../crypto/index.ts';\n",
       'src/cli/main.ts':
         "// import { a } from '../base/a.ts';\nimport { guardian } from '../guardian/index.ts';\n",
     };
