@@ -144,6 +144,18 @@ describe('PostgreSQL', { skip: hasPostgres() ? false : 'needs PostgreSQL' }, () 
     }
   });
 
+  test('renews the lease while it is open', async (t) => {
+    const at = await house.makeDatabase();
+    t.mock.timers.enable({ apis: ['setInterval'] });
+    const open = await openAt(at);
+    await house.edit(at, "UPDATE writer_lease SET expires = '-infinity'");
+    t.mock.timers.tick(at.leaseMs / 3 + 1);
+    const valid = 'SELECT 1 FROM writer_lease WHERE expires > clock_timestamp()';
+    for (let i = 0; i < 100 && (await house.edit(at, valid)).length === 0; i++);
+    await assert.rejects(openAt(at), { code: 'storage.writer-leased' });
+    await open.close();
+  });
+
   test('lets exactly one of many take the lease', async () => {
     const at = await house.makeDatabase();
     await (await openAt(at)).close();
