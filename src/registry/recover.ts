@@ -5,7 +5,8 @@ import { recoverRemoval, removeReturned } from './erase.ts';
 import { sweepEscrow } from './escrow.ts';
 import { REVOKE } from './key-revocations.ts';
 import { IMPORT, PROMOTE, PUBLISH, ROLLBACK } from './log-index.ts';
-import { ROTATE, recoverRevocation, recoverRotation } from './rotate-keys.ts';
+import { ACCESS_ADD, ACCESS_REVOKE, recoverAccess } from './recover-access.ts';
+import { ROTATE, recoverKeyChange, recoverRevocation, recoverRotation } from './rotate-keys.ts';
 import { removeUnfinished } from './version-files.ts';
 
 /**
@@ -50,6 +51,13 @@ async function decide(
       return await recoverRotation(context, entry);
     case REVOKE:
       return await recoverRevocation(context, entry);
+    case 'key.generate':
+    case 'key.retire':
+    case 'key.disable':
+      return await recoverKeyChange(context, entry);
+    case ACCESS_ADD:
+    case ACCESS_REVOKE:
+      return await recoverAccess(context.db, entry);
     default:
       // Whatever else was under way has no durable state here; it did not report its end.
       return 'aborted';

@@ -108,6 +108,18 @@ export async function recoverRevocation(
   return (await keys.find(entry.subject))?.state === 'revoked' ? 'done' : 'aborted';
 }
 
+/** What a key store's audited change had come to, by the store's own record. Uses of a key leave nothing to find. */
+export async function recoverKeyChange(
+  { keys }: RegistryContext,
+  { action, subject, time }: AuditEntry,
+): Promise<'done' | 'aborted'> {
+  const isDone = (await keys.list()).some(({ id, purpose, state, createdAt }) => {
+    if (action === 'key.generate') return purpose === subject && Date.parse(createdAt) >= Date.parse(time);
+    return id === subject && (state === 'revoked' || (action === 'key.retire' && state === 'retired'));
+  });
+  return isDone ? 'done' : 'aborted';
+}
+
 /** Gives every data key a wrap by the active key alone, besides those for recovery. Does again what was done to no harm. */
 async function rewrapAll(context: RegistryContext): Promise<number> {
   const { keys, db } = context;
