@@ -37,6 +37,8 @@ export async function openPool(config: PostgresConfig): Promise<Pool> {
   const pool = new pg.Pool(poolOptions(place, config, pg.types));
   // A connection that ends while nobody uses it: the next query takes another one.
   pool.on('error', () => {});
+  // One that is in use and is ended between two queries, as after a stop: the second of them says so.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 

@@ -14,6 +14,7 @@ import {
 } from '../../test/support/postgres.ts';
 import { armFaultPoints } from '../base/index.ts';
 import type { PostgresConfig } from './postgres-config.ts';
+import { openPool } from './postgres-connection.ts';
 import { type LeasedDatabase, openPostgresDatabase } from './postgres-database.ts';
 import { migratePostgres } from './postgres-migrate.ts';
 
@@ -212,6 +213,15 @@ describe('PostgreSQL', { skip: hasPostgres() ? false : 'needs PostgreSQL' }, () 
     await open.aliases.move(CHANGE);
     await open.lease.confirm();
     await open.close();
+  });
+
+  test('outlives the end of a connection between two queries', async () => {
+    const pool = await openPool(house.config);
+    const client = await pool.connect();
+    // What pg emits then; without a listener it would end the process.
+    client.emit('error', new Error('terminating connection'));
+    client.release(true);
+    await pool.end();
   });
 
   test('says that nobody answers, and demands TLS of another host', async () => {
