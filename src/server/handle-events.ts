@@ -3,11 +3,12 @@ import { ServerError } from './errors.ts';
 import { type Handlers, parsePart, type ServedGuardian } from './handler.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { flowSchema } from './requests.ts';
+import { type Caller, mayAct } from './roles.ts';
 
 export const eventHandlers = {
-  'POST /v1/events': async ({ guardian, query, body }) => {
+  'POST /v1/events': async ({ guardian, query, body, caller }) => {
     const flows = readFlows(body);
-    const model = await servedModel(guardian, query.model ?? guardian.config.model.modelPath);
+    const model = await servedModel(guardian, query.model ?? guardian.config.model.modelPath, caller);
     const { outcomes: _, ...result } = await guardian.ingestFlows(flows, { route: query.route, model });
     return result;
   },
@@ -62,13 +63,33 @@ function readLines(text: string): readonly unknown[] {
   });
 }
 
-/** Name of the loaded model that a reference means; the first flows load a model that nobody loaded yet. */
-async function servedModel(guardian: ServedGuardian, reference: string): Promise<string> {
+/**
+ * Name of the loaded model that a reference means. The first flows load the champion, or what the configuration names,
+ * where nobody loaded it yet; another version only an operator's flows, or who submits would choose what serves.
+ */
+async function servedModel(guardian: ServedGuardian, reference: string, caller: Caller): Promise<string> {
   const { name, version } = await guardian.registry.resolve(reference);
   const loaded = guardian.engine.current(name);
-  if (loaded === undefined) await guardian.load(reference);
-  else if (loaded.version !== version) {
+  if (loaded === undefined) {
+    if (!mayAct(caller, 'operator') && !(await isToServe(guardian, reference, version))) {
+      const { principal } = caller;
+      const reason = 'server.role-missing';
+      guardian.denied({ principal, reason, action: 'server.request', subject: 'POST /v1/events' });
+      throw new ServerError(
+        reason,
+        `expected a caller with the role operator: ${name}@${version} does not serve`,
+      );
+    }
+    await guardian.load(reference);
+  } else if (loaded.version !== version) {
     throw new ServerError('server.model-unknown', `${name} ${loaded.version} is loaded here, not ${version}`);
   }
   return name;
+}
+
+/** Whether it is the champion, or the very reference of the configuration. */
+async function isToServe(guardian: ServedGuardian, reference: string, version: string): Promise<boolean> {
+  if (reference === guardian.config.model.modelPath) return true;
+  const champion = await guardian.registry.resolve(reference.split('@')[0] as string).catch(() => undefined);
+  return champion?.version === version;
 }
