@@ -16,7 +16,8 @@ interface GateDataOptions {
 }
 
 interface ImportCommandOptions {
-  readonly key: readonly string[];
+  readonly key?: readonly string[];
+  readonly certificate?: readonly string[];
   readonly name?: string;
 }
 
@@ -50,9 +51,15 @@ export function registerDoor(models: Command, action: Registrar['action']): void
     .action(action(showGateData));
   models
     .command('import')
-    .description('Takes in an exported version: verified with keys you trust, gated here, signed anew.')
+    .description(
+      'Takes in an exported version: verified with keys or roots you trust, gated here, signed anew.',
+    )
     .argument('<folder>', 'as `guardian models export` writes it')
-    .requiredOption('--key <pem...>', 'public keys whose signatures you trust')
+    .option('--key <pem...>', 'public keys whose signatures you trust')
+    .option(
+      '--certificate <pem...>',
+      'root certificates whose signers you trust, for exports signed by certificate',
+    )
     .option('--name <model>', 'name to take it in under; its own by default')
     .addHelpText('after', '\nExample:\n  guardian models import flow-model --key flow-model.pub.pem')
     .action(action<ImportCommandOptions>(importModel));
@@ -112,13 +119,18 @@ function sayGateData({ output }: Context, data: GateData): void {
 }
 
 async function importModel(context: Context, options: ImportCommandOptions, folder = ''): Promise<undefined> {
+  if (options.key === undefined && options.certificate === undefined) {
+    throw new CliError('cli.usage', 'expected whom to trust: --key or --certificate');
+  }
   const files = await readExport(folder).catch((cause: unknown) => {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
       throw new CliError('cli.usage', `there is no export in ${printable(folder)}`, { cause });
     }
     throw cause;
   });
-  const keys = await Promise.all(options.key.map(readKey));
+  const { key = [], certificate = [] } = options;
+  const keys = await Promise.all(key.map(readKey));
+  const certificates = await Promise.all(certificate.map(readKey));
   const published = (await withSession(context, ({ api }) =>
     api.call('POST', '/v1/models/import', {
       ...(options.name !== undefined && { name: options.name }),
@@ -126,6 +138,7 @@ async function importModel(context: Context, options: ImportCommandOptions, fold
         Object.entries(files).map(([name, bytes]) => [name, Buffer.from(bytes).toString('base64')]),
       ),
       keys,
+      certificates,
     }),
   )) as PublishedVersion;
   const { name, version, digest, intent } = published;
@@ -136,6 +149,6 @@ async function importModel(context: Context, options: ImportCommandOptions, fold
 
 function readKey(path: string): Promise<string> {
   return readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new CliError('cli.usage', `cannot read the key ${printable(path)}`, { cause });
+    throw new CliError('cli.usage', `cannot read ${printable(path)}`, { cause });
   });
 }

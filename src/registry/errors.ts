@@ -85,7 +85,12 @@ export const REGISTRY_ERRORS = {
   'registry.signer-untrusted': {
     category: 'security',
     retry: false,
-    says: 'The model was signed by a key that is not among the trusted ones.',
+    says: 'The model was signed by a key that is not among the trusted ones, nor certified by a trusted root.',
+  },
+  'registry.certificate-refused': {
+    category: 'security',
+    retry: false,
+    says: 'A certificate of the signature is malformed, not valid now, or may not do what it is used for.',
   },
   'registry.signer-revoked': {
     category: 'security',

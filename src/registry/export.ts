@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { type Bytes, syncFolder, writeFileAtomic } from '../base/index.ts';
+import { type Bytes, type Milliseconds, syncFolder, writeFileAtomic } from '../base/index.ts';
 import { RegistryError } from './errors.ts';
 import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
 import { isSecondKey, SECOND_SIGNATURE_FILE } from './second-signature.ts';
@@ -40,15 +40,24 @@ export async function writeExport(folder: string, files: ExportFiles): Promise<v
   await syncFolder(parent);
 }
 
+/** What is trusted beside keys. */
+export interface ExportTrust {
+  /** PEM of CA certificates, one each: an export counts that was signed by certificate under one of them. */
+  readonly rootCertificatesPem?: readonly string[];
+  /** When certificates must be valid; now by default. */
+  readonly at?: Milliseconds;
+}
+
 /**
- * Verifies an exported folder with nothing but trusted public keys (SPKI PEM). The folder must hold exactly the five
+ * Verifies an exported folder with nothing but trusted public keys (SPKI PEM) and root certificates. The folder must hold exactly the five
  * files, none of them a link. Throws `registry.*` of category security.
  */
 export async function verifyExport(
   folder: string,
   trustedKeysPem: readonly string[],
+  trust: ExportTrust = {},
 ): Promise<VerifiedModel> {
-  return (await verifyExportFiles(await readExport(folder), trustedKeysPem)).model;
+  return (await verifyExportFiles(await readExport(folder), trustedKeysPem, trust)).model;
 }
 
 /** The five files of an exported folder, not verified. Throws `registry.file-tampered` where it holds others. */
@@ -67,6 +76,7 @@ export async function readExport(folder: string): Promise<ExportFiles> {
 export async function verifyExportFiles(
   files: ExportFiles,
   trustedKeysPem: readonly string[],
+  { rootCertificatesPem = [], at }: ExportTrust = {},
 ): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
   checkFileNames(Object.keys(files));
   const file = (name: string) => files[name] as Uint8Array;
@@ -77,7 +87,11 @@ export async function verifyExportFiles(
     gates: file(SIGNED_FILES.gates),
     schema: file(SIGNED_FILES.schema),
     weights: { kind: 'plain', bytes: file(SIGNED_FILES.weights) },
-    trusted: trustedKeysPem.map((publicKeyPem) => ({ publicKeyPem })),
+    trusted: [
+      ...trustedKeysPem.map((publicKeyPem) => ({ publicKeyPem })),
+      ...rootCertificatesPem.map((rootCertificatePem) => ({ rootCertificatePem })),
+    ],
+    ...(at !== undefined && { at }),
     ...(second.length > 0 && {
       second: { bytes: files[SECOND_SIGNATURE_FILE], isRequired: true, trusted: second },
     }),

@@ -15,13 +15,15 @@ export interface ImportOptions {
   readonly name?: string;
   /** Default: what the versioning strategy gives; never the version it had elsewhere. */
   readonly version?: string;
+  /** PEM of root certificates, trusted beside the keys: see `verifyCertificates` for what is demanded of a signer. */
+  readonly rootCertificatesPem?: readonly string[];
 }
 
 /** The evaluator's report of an import, beside the origin's files. */
 const DOOR_REPORT = 'origin-evaluator.json';
 
 /**
- * Takes in a version that another registry exported: verifies it with keys the caller trusts, runs the local gates, and
+ * Takes in a version that another registry exported: verifies it with keys or roots the caller trusts, runs the local gates, and
  * publishes it signed anew. The manifest says from whom it came; the signature, manifest and gate report of the origin
  * are kept. A refusal stands in the log. Throws what verification, the gates and publication throw.
  */
@@ -57,7 +59,10 @@ async function prepareImport(
   trustedKeysPem: readonly string[],
   options: ImportOptions,
 ) {
-  const { model, weights } = await verifyExportFiles(files, trustedKeysPem);
+  const { model, weights } = await verifyExportFiles(files, trustedKeysPem, {
+    rootCertificatesPem: options.rootCertificatesPem ?? [],
+    at: context.clock.now(),
+  });
   const { manifest } = model;
   const name = options.name ?? model.name;
   const version = options.version ?? chooseVersion(context, { name, modelBytes: weights });

@@ -6,7 +6,7 @@ export { type EraseStatus, replayErasures, type Serving } from './erase.ts';
 export { REGISTRY_ERRORS, RegistryError, type RegistryErrorCode } from './errors.ts';
 export type { EscrowRun } from './escrow.ts';
 export { type Drift, type EvaluatorReport, verifyEvaluatorReport } from './evaluator-report.ts';
-export { type ExportFiles, readExport, verifyExport, verifyExportFiles } from './export.ts';
+export { type ExportFiles, type ExportTrust, readExport, verifyExport, verifyExportFiles } from './export.ts';
 export type {
   EvaluationInput,
   EvaluationResult,
@@ -34,7 +34,14 @@ export {
   VERSION_FORM,
   type VersioningStrategy,
 } from './names.ts';
-export { type OmsStatement, signStatement, type TrustedKey, verifyBundle } from './oms.ts';
+export {
+  type OmsStatement,
+  signStatement,
+  type TrustedKey,
+  type TrustedRoot,
+  type TrustedSigner,
+  verifyBundle,
+} from './oms.ts';
 export { DEFAULT_REGISTRY_POLICY, type RegistryPolicy } from './policy.ts';
 export { isKeyStoreAway, type Resident } from './prepare-move.ts';
 export type { KeepReason, PruneResult, PruneVerdict } from './prune.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { requireData } from '../../test/support/requires.ts';
 import { dssePreAuthEncoding, sha256Hex } from '../crypto/index.ts';
-import { type OmsStatement, signStatement, verifyBundle } from './oms.ts';
+import { type OmsStatement, signStatement, type TrustedSigner, verifyBundle } from './oms.ts';
 
 const STATEMENT: OmsStatement = {
   modelName: 'flow@1.0.0',
@@ -153,25 +153,54 @@ describe('published vectors', () => {
     });
   });
 
-  test('a bundle whose key comes by certificate is refused: that needs a trust root, and this takes bare keys', (t) => {
+  test('the certificate bundle verifies under its authority, on the days of its certificates', (t) => {
     const folder = requireData(t, FOLDER);
     if (folder === undefined) return;
-    const vectors = [
-      ['valid/certificate.bundle.json', 'x509CertificateChain'],
-      ['valid/sigstore.bundle.json', 'certificate'],
-    ] as const;
-    for (const [file, material] of vectors) {
-      const publicKeyPem = vectorKey(folder, material, file);
-      const bytes = readFileSync(join(folder, file));
-      assert.throws(() => verifyBundle(bytes, [{ publicKeyPem }], { canonical: false }), {
-        code: 'registry.bundle-malformed',
-      });
-      // Their envelopes are of the same form: with the certificate's key taken as a bare one they do verify.
-      const bundle = JSON.parse(bytes.toString());
-      const hint = sha256Hex(publicKeyPem);
-      const bare = encode({ ...bundle, verificationMaterial: { publicKey: { hint } } });
-      assert.equal(verifyBundle(bare, [{ publicKeyPem }], { canonical: false }).digests.size, 2, file);
-    }
+    const bytes = readFileSync(join(folder, 'valid/certificate.bundle.json'));
+    const { certificates } = JSON.parse(bytes.toString()).verificationMaterial.x509CertificateChain;
+    // Its own root is not published with it: the chain ends at an authority that the root signed. That is trusted here.
+    const authority = new X509Certificate(Buffer.from(certificates[1].rawBytes, 'base64'));
+    assert.equal(authority.checkIssued(authority), false);
+    const roots = [{ rootCertificatePem: authority.toString() }];
+    const at = Date.UTC(2026, 0, 1);
+    const statement = verifyBundle(bytes, roots, { at });
+    assert.deepEqual([...statement.digests.keys()], ['signme-1', 'signme-2']);
+    const refused = (signers: readonly TrustedSigner[], code: string, when = at, changed = bytes) =>
+      assert.throws(() => verifyBundle(changed, signers, { at: when, canonical: false }), { code });
+    refused(roots, 'registry.certificate-refused', Date.UTC(2035, 5, 1));
+    refused(roots, 'registry.certificate-refused', Date.UTC(2025, 0, 1));
+    refused([], 'registry.signer-untrusted');
+    // A key that is trusted as such says nothing of certificates, though it is the signer's.
+    const publicKeyPem = vectorKey(folder, 'x509CertificateChain', 'valid/certificate.bundle.json');
+    refused([{ publicKeyPem }], 'registry.signer-untrusted');
+    const signer = new X509Certificate(Buffer.from(certificates[0].rawBytes, 'base64')).toString();
+    refused([{ rootCertificatePem: signer }], 'registry.signer-untrusted');
+    const bundle = JSON.parse(bytes.toString());
+    const payload = Buffer.from(bundle.dsseEnvelope.payload, 'base64')
+      .toString()
+      .replace('signme-1', 'signme-3');
+    const dsseEnvelope = { ...bundle.dsseEnvelope, payload: Buffer.from(payload).toString('base64') };
+    assert.notEqual(dsseEnvelope.payload, bundle.dsseEnvelope.payload);
+    refused(roots, 'registry.signature-invalid', at, Buffer.from(encode({ ...bundle, dsseEnvelope })));
+    // Neither kind of material can hide behind the other.
+    const both = { ...bundle.verificationMaterial, publicKey: { hint: sha256Hex(publicKeyPem) } };
+    const twofold = Buffer.from(encode({ ...bundle, verificationMaterial: both }));
+    refused([{ publicKeyPem }, ...roots], 'registry.bundle-malformed', at, twofold);
+  });
+
+  test("Sigstore's keyless bundle is refused: it needs the public log", (t) => {
+    const folder = requireData(t, FOLDER);
+    if (folder === undefined) return;
+    const publicKeyPem = vectorKey(folder, 'certificate', 'valid/sigstore.bundle.json');
+    const bytes = readFileSync(join(folder, 'valid/sigstore.bundle.json'));
+    assert.throws(() => verifyBundle(bytes, [{ publicKeyPem }], { canonical: false }), {
+      code: 'registry.bundle-malformed',
+    });
+    // Its envelope is of the same form: with the certificate's key taken as a bare one it does verify.
+    const hint = sha256Hex(publicKeyPem);
+    const bundle = JSON.parse(bytes.toString());
+    const bare = encode({ ...bundle, verificationMaterial: { publicKey: { hint } } });
+    assert.equal(verifyBundle(bare, [{ publicKeyPem }], { canonical: false }).digests.size, 2);
   });
 
   test('every invalid bundle is refused', (t) => {

@@ -1,11 +1,14 @@
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { createHash, createPublicKey, type KeyObject, verify, X509Certificate } from 'node:crypto';
 import { z } from 'zod';
+import type { Bytes, Milliseconds } from '../base/index.ts';
 import { canonicalJson, dssePreAuthEncoding, sha256Hex } from '../crypto/index.ts';
+import { CERTIFICATE_LIMITS, verifyCertificates } from './certificate-path.ts';
 import { RegistryError } from './errors.ts';
 
 /**
- * OpenSSF Model Signing v1.0 with a bare key: a Sigstore bundle around a DSSE envelope around an in-toto statement
- * that lists every file with its SHA-256. Bundles with certificates are not verified here: they need a trust root.
+ * OpenSSF Model Signing v1.0: a Sigstore bundle around a DSSE envelope around an in-toto statement that lists every
+ * file with its SHA-256. Signed here with a bare key; verified with bare keys, or by certificates up to a given root.
+ * Sigstore's keyless bundles are refused: they need the public log.
  */
 export interface OmsStatement {
   /** The subject's name. */
@@ -21,18 +24,31 @@ export interface TrustedKey {
   readonly revoked?: boolean;
 }
 
+/** An authority: signers count whose certificates lead to it. */
+export interface TrustedRoot {
+  /** One CA certificate, PEM. */
+  readonly rootCertificatePem: string;
+}
+
+/** Bundles that name a bare key are held against the keys, bundles with certificates against the roots. */
+export type TrustedSigner = TrustedKey | TrustedRoot;
+
 export interface VerifyBundleOptions {
   /**
    * Accept only the very bytes that `signStatement` writes, so that no byte can change unseen; default true.
-   * False accepts any bundle that conforms.
+   * False accepts any bundle that conforms. Says nothing of bundles with certificates: none is written here.
    */
   readonly canonical?: boolean;
+  /** When certificates must be valid; now by default, since no timestamp authority says when a bundle was signed. */
+  readonly at?: Milliseconds;
 }
 
 const MEDIA_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
 const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1';
 const PREDICATE_TYPE = 'https://model_signing/signature/v1.0';
+/** Room for every file that a statement may list. */
+const MAX_BUNDLE_BYTES: Bytes = 1 << 28;
 const IGNORED_PATHS = ['.git', '.gitignore', '.gitattributes', '.github'];
 /** Curves and their hashes, as the specification pairs them. */
 const CURVE_HASHES: Readonly<Record<string, string>> = {
@@ -44,9 +60,26 @@ const CURVE_HASHES: Readonly<Record<string, string>> = {
 const base64 = z.string().refine((text) => Buffer.from(text, 'base64').toString('base64') === text);
 const hexDigest = z.string().regex(/^[0-9a-f]{64}$/);
 
+const PUBLIC_KEY = z.object({
+  publicKey: z.object({ hint: z.string().min(1).max(256) }),
+  x509CertificateChain: z.undefined().optional(),
+});
+const CERTIFICATES = z.object({
+  publicKey: z.undefined().optional(),
+  x509CertificateChain: z.object({
+    certificates: z
+      .array(z.object({ rawBytes: base64.max(2 * CERTIFICATE_LIMITS.certificate) }))
+      .min(1)
+      .max(CERTIFICATE_LIMITS.chain),
+  }),
+});
+
 const BUNDLE = z.object({
   mediaType: z.string().startsWith('application/vnd.dev.sigstore.bundle'),
-  verificationMaterial: z.object({ publicKey: z.object({ hint: z.string().min(1).max(256) }) }),
+  verificationMaterial: z.union(
+    [PUBLIC_KEY, CERTIFICATES],
+    'expected one public key or a chain of certificates',
+  ),
   dsseEnvelope: z.object({
     payload: base64,
     payloadType: z.literal(PAYLOAD_TYPE),
@@ -93,23 +126,27 @@ export async function signStatement(
 /**
  * Checks form, signer, signature and root digest, in this order, and returns what was signed. It is for the caller to
  * compare the digests with files. Throws `registry.bundle-malformed`, `registry.signer-untrusted`,
- * `registry.signer-revoked`, `registry.signature-invalid`.
+ * `registry.signer-revoked`, `registry.certificate-refused`, `registry.signature-invalid`.
  */
 export function verifyBundle(
   bytes: Uint8Array,
-  trusted: readonly TrustedKey[],
+  trusted: readonly TrustedSigner[],
   options: VerifyBundleOptions = {},
 ): OmsStatement {
   const bundle = parse(BUNDLE, bytes, 'bundle');
   const payload = Buffer.from(bundle.dsseEnvelope.payload, 'base64');
   const signature = Buffer.from(bundle.dsseEnvelope.signatures[0]?.sig ?? '', 'base64');
-  const key = findSigner(bundle.verificationMaterial.publicKey.hint, trusted);
+  const { publicKey, x509CertificateChain: chain } = bundle.verificationMaterial;
+  const key =
+    chain === undefined
+      ? findSigner(publicKey.hint, trusted)
+      : verifyCertificates(chain.certificates.map(rawBytes), rootsOf(trusted), options.at ?? Date.now());
   const hash = CURVE_HASHES[key.asymmetricKeyDetails?.namedCurve ?? ''];
   if (hash === undefined || !isSigned(hash, payload, key, signature)) {
     throw new RegistryError('registry.signature-invalid', 'the signature does not fit the statement');
   }
   const statement = readStatement(payload);
-  if (options.canonical ?? true) {
+  if (chain === undefined && (options.canonical ?? true)) {
     const again = encodeStatement(statement);
     if (!same(again, payload) || !same(encodeBundle(again, signature, keyHint(key)), bytes)) {
       throw new RegistryError(
@@ -123,7 +160,15 @@ export function verifyBundle(
 
 /** The key that a bundle says it is signed by, as `keyHint` gives it; says nothing about whether that is so. */
 export function bundleSigner(bytes: Uint8Array): string {
-  return parse(BUNDLE, bytes, 'bundle').verificationMaterial.publicKey.hint;
+  const { publicKey, x509CertificateChain: chain } = parse(BUNDLE, bytes, 'bundle').verificationMaterial;
+  if (chain === undefined) return publicKey.hint;
+  const [first] = chain.certificates.map(rawBytes);
+  return keyHint(new X509Certificate(first ?? new Uint8Array()).publicKey);
+}
+
+/** Whether a bundle names its signer by certificate, and so is not in the form that is written here. */
+export function isByCertificate(bytes: Uint8Array): boolean {
+  return parse(BUNDLE, bytes, 'bundle').verificationMaterial.x509CertificateChain !== undefined;
 }
 
 /** The bytes that signatures of a statement are over. */
@@ -136,8 +181,18 @@ export function keyHint(key: KeyObject): string {
   return sha256Hex(key.export({ type: 'spki', format: 'pem' }) as string);
 }
 
-function findSigner(hint: string, trusted: readonly TrustedKey[]): KeyObject {
-  for (const { publicKeyPem, revoked } of trusted) {
+function rawBytes({ rawBytes }: { readonly rawBytes: string }): Uint8Array {
+  return Buffer.from(rawBytes, 'base64');
+}
+
+function rootsOf(trusted: readonly TrustedSigner[]): readonly string[] {
+  return trusted.flatMap((signer) => ('rootCertificatePem' in signer ? [signer.rootCertificatePem] : []));
+}
+
+function findSigner(hint: string, trusted: readonly TrustedSigner[]): KeyObject {
+  for (const signer of trusted) {
+    if (!('publicKeyPem' in signer)) continue;
+    const { publicKeyPem, revoked } = signer;
     const key = readKey(publicKeyPem);
     if (key === undefined || keyHint(key) !== hint) continue;
     if (revoked === true) throw new RegistryError('registry.signer-revoked', 'the signing key was revoked');
@@ -231,6 +286,9 @@ function same(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 function parse<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
+  if (bytes.length > MAX_BUNDLE_BYTES) {
+    throw new RegistryError('registry.bundle-malformed', `the ${what} is over ${MAX_BUNDLE_BYTES} bytes`);
+  }
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));

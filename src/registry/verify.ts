@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { type Digest, GuardianError } from '../base/index.ts';
+import { type Digest, GuardianError, type Milliseconds } from '../base/index.ts';
 import {
   canonicalJson,
   isKeysAway,
@@ -16,7 +16,7 @@ import { isWriterAway } from '../storage/index.ts';
 import { RegistryError, type RegistryErrorCode } from './errors.ts';
 import { GATE_REPORT, type GateReport } from './gate-report.ts';
 import { MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
-import { type OmsStatement, type TrustedKey, verifyBundle } from './oms.ts';
+import { isByCertificate, type OmsStatement, type TrustedSigner, verifyBundle } from './oms.ts';
 import { type SecondSignature, verifySecond } from './second-signature.ts';
 
 /** Lets `VerifiedModel` be built in this file alone. */
@@ -83,7 +83,9 @@ export interface Evidence {
         wraps(): Promise<WrapSet>;
       }
     | { readonly kind: 'plain'; readonly bytes: Uint8Array };
-  readonly trusted: readonly TrustedKey[];
+  readonly trusted: readonly TrustedSigner[];
+  /** When certificates must be valid; now by default. */
+  readonly at?: Milliseconds;
   /** Nothing is asked of it where it is left out. */
   readonly second?: SecondSignature;
   /** What was asked for, and the manifest's digest by the audit log. An export has neither. */
@@ -113,12 +115,13 @@ export async function verifyModel(
   evidence: Evidence,
 ): Promise<{ model: VerifiedModel; weights: Uint8Array }> {
   const statement = await step('signature', () => {
-    const signed = verifyBundle(evidence.signature, evidence.trusted);
+    const { at } = evidence;
+    const signed = verifyBundle(evidence.signature, evidence.trusted, at === undefined ? {} : { at });
     if (evidence.second !== undefined) verifySecond(signed, evidence.second);
     return signed;
   });
   const files = await step('files', () => checkFiles(statement, evidence));
-  const { manifest, gates } = await step('manifest', () => readManifest(statement, files, evidence.expected));
+  const { manifest, gates } = await step('manifest', () => readManifest(statement, files, evidence));
   const plaintext = await readWeights(evidence.weights, manifest);
   const weights = await step('digest', () => copyAndCheck(plaintext, manifest, statement));
   const model = await step('parse', () => decodeModel(weights));
@@ -181,12 +184,14 @@ function checkFiles(statement: OmsStatement, evidence: Evidence): SignedTexts {
 function readManifest(
   statement: OmsStatement,
   files: SignedTexts,
-  expected: Evidence['expected'],
+  { expected, signature }: Evidence,
 ): { manifest: Manifest; gates: GateReport } {
   const manifest: Manifest = readJson(MANIFEST, files.manifest, 'manifest.json');
   const gates: GateReport = readJson(GATE_REPORT, files.gates, 'gates.json');
   const checks: Record<string, boolean> = {
-    'the signed name': statement.modelName === `${manifest.name}@${manifest.version}`,
+    // Other tools name what they sign by its folder; the manifest, which is signed too, says what it is.
+    'the signed name':
+      statement.modelName === `${manifest.name}@${manifest.version}` || isByCertificate(signature),
     'the name asked for': expected === undefined || expected.name === manifest.name,
     'the version asked for': expected === undefined || expected.version === manifest.version,
     'the digest in the audit log':

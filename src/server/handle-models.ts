@@ -40,8 +40,9 @@ export const modelHandlers = {
     return guardian.promote(path.name, version, body.alias, caller);
   },
   'POST /v1/models/import': ({ guardian, body, caller }) => {
-    const { name, version, files, keys } = body;
+    const { name, version, files, keys, certificates } = body;
     return guardian.registry.importFiles(files, keys, caller, {
+      rootCertificatesPem: certificates,
       ...(name !== undefined && { name }),
       ...(version !== undefined && { version }),
     });

@@ -154,7 +154,16 @@ export const importBody = z.strictObject({
   files: z
     .record(z.string().regex(/^[a-z]+\.(agm|json|sig)$/), base64)
     .describe('the five files of an export'),
-  keys: z.array(z.string().max(8_192)).min(1).max(16).describe('PEM of the public keys that are trusted'),
+  keys: z
+    .array(z.string().max(8_192))
+    .max(16)
+    .default([])
+    .describe('PEM of the public keys that are trusted'),
+  certificates: z
+    .array(z.string().max(32_768))
+    .max(16)
+    .default([])
+    .describe('PEM of the root certificates that are trusted, one each; a key or one of these is needed'),
 });
 export const servedQuery = z.strictObject({
   at: z

@@ -160,7 +160,8 @@ export const ROUTES = {
   },
   'POST /v1/models/import': {
     role: 'operator',
-    about: 'Takes in an export of another registry that a trusted key signed; signed anew here.',
+    about:
+      'Takes in an export of another registry that a trusted key or certificate signed; signed anew here.',
     body: requests.importBody,
     bodyBytes: publishBytes,
     answer: answers.published,

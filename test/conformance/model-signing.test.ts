@@ -16,9 +16,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { verifyBundle, verifyExport } from '../../src/registry/index.ts';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { ManualClock } from '../../src/base/index.ts';
+import { readExport, verifyBundle, verifyExport } from '../../src/registry/index.ts';
 import { makeCandidate, openHouse } from '../support/registry-fixture.ts';
-import { requireTool } from '../support/requires.ts';
+import { requireData, requireTool } from '../support/requires.ts';
+import { AUTHORITY, type CertifyOptions, certify, SIGNER } from '../support/signing-chain.ts';
 
 /** The reference implementation, and a dependency that it uses and does not declare. */
 const PACKAGES = ['model-signing==1.1.1', 'pyOpenSSL==26.4.0'];
@@ -183,5 +186,179 @@ describe('an exported model', () => {
       new Map(statement.digests),
       new Map(verifyBundle(readFileSync(join(exported, 'model.sig')), [{ publicKeyPem }]).digests),
     );
+  });
+});
+
+/** Signs a copy of the export with the reference tool, in a folder of its own. */
+async function signByReference(name: string, args: readonly string[]): Promise<string> {
+  const model = join(folder, name);
+  cpSync(exported, model, { recursive: true });
+  rmSync(join(model, 'model.sig'));
+  const [method = '', ...rest] = args;
+  const signature = ['--signature', join(model, 'model.sig')];
+  const { code, output } = await run(TOOL, ['sign', method, model, ...signature, ...rest]);
+  assert.equal(code, 0, output);
+  return model;
+}
+
+describe('a bundle of the reference tool', () => {
+  for (const curve of ['P-256', 'P-384', 'P-521'] as const) {
+    test(`signed with a ${curve} key verifies here`, async (t) => {
+      if (!(await requireReference(t))) return;
+      const { privateKey, publicKey: theirs } = generateKeyPairSync('ec', { namedCurve: curve });
+      const keyPath = join(folder, `${curve}.pem`);
+      writeFileSync(keyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+      const model = await signByReference(`key-${curve}`, ['key', '--private_key', keyPath]);
+      const theirPem = theirs.export({ type: 'spki', format: 'pem' }) as string;
+      const bytes = readFileSync(join(model, 'model.sig'));
+      const { digests } = verifyBundle(bytes, [{ publicKeyPem: theirPem }], { canonical: false });
+      assert.deepEqual([...digests.keys()].sort(), [
+        'gates.json',
+        'manifest.json',
+        'model.agm',
+        'schema.json',
+      ]);
+      assert.throws(() => verifyBundle(bytes, [{ publicKeyPem }], { canonical: false }), {
+        code: 'registry.signer-untrusted',
+      });
+    });
+
+    test(`signed by certificate on ${curve} verifies here and is imported`, async (t) => {
+      if (!requireTool(t, 'openssl') || !(await requireReference(t))) return;
+      const { root, middle, sign } = makeShop(curve);
+      const model = await sign(`certificate-${curve}`);
+      const rootCertificatesPem = [root.pem];
+      assert.equal((await verifyExport(model, [], { rootCertificatesPem })).version, '1.0.0');
+      // The tool, which signed it, agrees, on the same root.
+      const signature = ['--signature', join(model, 'model.sig')];
+      const theirs = ['verify', 'certificate', model, ...signature, '--certificate_chain', root.certFile];
+      const { code, output } = await run(TOOL, theirs);
+      assert.equal(code, 0, output);
+      const clock = new ManualClock(Date.now());
+      const house = await openHouse(join(folder, `house-${curve}`), clock);
+      try {
+        const by = { principal: 'ada' };
+        const files = await readExport(model);
+        const published = await house.registry.importFiles(files, [], by, { rootCertificatesPem });
+        const { manifest } = await house.registry.verify(`flow@${published.version}`);
+        assert.match(manifest.imported?.signer ?? '', /^[0-9a-f]{64}$/);
+        for (const roots of [[], [certify(folder, `other ${curve}`).pem]]) {
+          await assert.rejects(house.registry.importFiles(files, [], by, { rootCertificatesPem: roots }), {
+            code: 'registry.signer-untrusted',
+          });
+        }
+        // As a key, a certificate is none: not the signer's, and not that of its authority.
+        await assert.rejects(house.registry.importFiles(files, [root.pem, middle.pem], by), {
+          code: 'registry.signer-untrusted',
+        });
+        clock.advance(3 * 86_400_000);
+        await assert.rejects(house.registry.importFiles(files, [], by, { rootCertificatesPem }), {
+          code: 'registry.certificate-refused',
+        });
+      } finally {
+        await house.close();
+      }
+      for (const [title, tamper] of Object.entries(TAMPERINGS)) {
+        const tampered = join(folder, `${curve} with ${title}`);
+        cpSync(model, tampered, { recursive: true });
+        tamper(tampered);
+        const refusal = verifyExport(tampered, [], { rootCertificatesPem });
+        await assert.rejects(refusal, { category: 'security' }, title);
+      }
+    });
+  }
+
+  type Forged = readonly [code: string, options: Parameters<typeof makeShop>[1]];
+  const FORGED: Readonly<Record<string, Forged>> = {
+    'that expired': ['registry.certificate-refused', { leaf: { days: -1 } }],
+    'that is not for code signing': [
+      'registry.certificate-refused',
+      { leaf: { extensions: ['keyUsage=critical,digitalSignature', 'extendedKeyUsage=serverAuth'] } },
+    ],
+    'whose issuer is no authority': ['registry.certificate-refused', { middle: { extensions: SIGNER } }],
+    'whose issuer is left out': ['registry.signer-untrusted', { isCut: true }],
+  };
+  for (const [title, [code, options]] of Object.entries(FORGED)) {
+    test(`by a certificate ${title} is refused`, async (t) => {
+      if (!requireTool(t, 'openssl') || !(await requireReference(t))) return;
+      const { root, sign } = makeShop(title, options);
+      const model = await sign(title.replaceAll(' ', '-'));
+      await assert.rejects(verifyExport(model, [], { rootCertificatesPem: [root.pem] }), { code });
+    });
+  }
+});
+
+/** A root, an authority under it, and a signer; `name` is its curve where it is one. */
+function makeShop(
+  name: string,
+  options: {
+    readonly leaf?: CertifyOptions;
+    readonly middle?: CertifyOptions;
+    readonly isCut?: boolean;
+  } = {},
+) {
+  const key = name === 'P-384' || name === 'P-521' ? name : 'P-256';
+  const root = certify(folder, `root ${name}`, { key });
+  const middle = certify(folder, `middle ${name}`, {
+    by: root,
+    key,
+    extensions: AUTHORITY,
+    ...options.middle,
+  });
+  const leaf = certify(folder, `leaf ${name}`, { by: middle, key, ...options.leaf });
+  const sign = async (model: string) =>
+    await signByReference(model, [
+      ...['certificate', '--private_key', leaf.keyFile, '--signing_certificate', leaf.certFile],
+      ...['--certificate_chain', options.isCut === true ? leaf.certFile : middle.certFile],
+    ]);
+  return { root, middle, sign };
+}
+
+describe('the schemas of OpenSSF Model Signing v1.0', () => {
+  const FOLDER = 'vectors/oms';
+  const SCHEMAS = ['bundle', 'envelope', 'statement', 'predicate'] as const;
+
+  /** Validators by schema; each says whether a document is valid. */
+  function validators(vectors: string) {
+    const ajv = new Ajv2020({ strict: false, allErrors: true });
+    const ids = SCHEMAS.map((name) => {
+      const schema = JSON.parse(readFileSync(join(vectors, `schemas/v1.0/${name}.schema.json`), 'utf8'));
+      ajv.addSchema(schema);
+      return [name, schema.$id] as const;
+    });
+    return Object.fromEntries(
+      ids.map(([name, id]) => [name, (document: unknown) => ajv.validate(id, document) || ajv.errorsText()]),
+    ) as Record<(typeof SCHEMAS)[number], (document: unknown) => true | string>;
+  }
+
+  test('take our bundle, its envelope, statement and predicate', (t) => {
+    const vectors = requireData(t, FOLDER);
+    if (vectors === undefined) return;
+    const valid = validators(vectors);
+    const bundle = JSON.parse(readFileSync(join(exported, 'model.sig'), 'utf8'));
+    const statement = JSON.parse(Buffer.from(bundle.dsseEnvelope.payload, 'base64').toString());
+    assert.equal(valid.bundle(bundle), true);
+    assert.equal(valid.envelope(bundle.dsseEnvelope), true);
+    assert.equal(valid.statement(statement), true);
+    assert.equal(valid.predicate(statement.predicate), true);
+    assert.notEqual(valid.bundle({ ...bundle, dsseEnvelope: undefined, more: 1 }), true);
+    assert.notEqual(valid.statement({ ...statement, predicateType: 'x' }), true);
+    assert.notEqual(valid.predicate({ ...statement.predicate, resources: [{ name: '' }] }), true);
+  });
+
+  test('take the published vectors as they are said to be', (t) => {
+    const vectors = requireData(t, FOLDER);
+    if (vectors === undefined) return;
+    const valid = validators(vectors);
+    const read = (file: string) => readFileSync(join(vectors, 'test-vectors/v1.0', file), 'utf8');
+    for (const name of ['certificate', 'key', 'sigstore']) {
+      assert.equal(valid.bundle(JSON.parse(read(`valid/${name}.bundle.json`))), true, name);
+    }
+    for (const name of ['missing-envelope', 'missing-tlog-entries', 'missing-verification-material']) {
+      assert.notEqual(valid.bundle(JSON.parse(read(`invalid/${name}.bundle.json`))), true, name);
+    }
+    const wrong = JSON.parse(read('invalid-payload/wrong-predicate.bundle.json'));
+    const payload = Buffer.from(wrong.dsseEnvelope.payload, 'base64').toString();
+    assert.notEqual(valid.statement(JSON.parse(payload)), true);
   });
 });
