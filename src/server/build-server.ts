@@ -1,4 +1,4 @@
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { accessHandlers } from './access.ts';
 import { limitConnections } from './connection-limit.ts';
 import { ServerError } from './errors.ts';
@@ -52,6 +52,7 @@ export async function buildServer(
   const app = createApplication(context, options);
   const gate = new Gate(context, app, options);
   app.decorate('refreshIssuer', () => gate.refresh());
+  app.decorate('stillAdmits', (request: FastifyRequest) => gate.stillAdmits(request));
 
   app.addHook('onRoute', refuseUndeclared);
   app.addHook('onRequest', async (request, reply) => {
@@ -98,6 +99,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Reads the keys of the token issuer anew. Throws `server.issuer-unavailable`. */
     refreshIssuer(): Promise<void>;
+    /** Whether who sent a request that is being answered would be let in now. */
+    stillAdmits(request: FastifyRequest): Promise<boolean>;
   }
 }
 

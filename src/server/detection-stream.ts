@@ -7,13 +7,18 @@ import { SERVER_LIMITS } from './limits.ts';
 
 /**
  * Sends each new state of a finding as a server-sent event until the reader or the server closes. A reader that is
- * too slow loses the oldest states of a bounded buffer and is told how many; it holds up nobody.
+ * too slow loses the oldest states of a bounded buffer and is told how many; it holds up nobody. It ends with the
+ * right to read it, a heartbeat later.
  * Throws `server.streams-full`.
  */
 export function streamDetections(
   context: ServerContext,
   reply: FastifyReply,
-  options: { readonly heartbeatMs?: Milliseconds } = {},
+  options: {
+    readonly heartbeatMs?: Milliseconds;
+    /** Asked at each heartbeat: a stream must not outlive the key or the token it was opened with. */
+    readonly mayGoOn?: () => Promise<boolean>;
+  } = {},
 ): FastifyReply {
   const { guardian, metrics, streams } = context;
   if (streams.size >= SERVER_LIMITS.streams) {
@@ -31,10 +36,23 @@ export function streamDetections(
   const heartbeat = setInterval(() => {
     // One that does not drain its socket gets no more on top.
     if (!raw.writableNeedDrain) raw.write(': still here\n\n');
+    options.mayGoOn?.().then(
+      (may) => {
+        if (!may) stop();
+      },
+      () => stop(),
+    );
   }, options.heartbeatMs ?? SERVER_LIMITS.streamHeartbeatMs).unref();
   const end = () => subscription.close();
   streams.add(end);
   raw.once('close', end);
+  // A reader that left while it was being admitted is not told of again.
+  if (raw.destroyed) end();
+  const stop = () => {
+    end();
+    // One that does not read would otherwise keep its place, and what waits for it.
+    if (raw.writableNeedDrain) raw.destroy();
+  };
 
   const send = async () => {
     let told = 0;

@@ -66,6 +66,18 @@ export class Gate {
     return caller;
   }
 
+  /** Whether the caller of a long answer would still be let in: keys are revoked, tokens and certificates expire. */
+  async stillAdmits(request: FastifyRequest): Promise<boolean> {
+    if (this.#options.trust === 'local') return true;
+    const role = this.#roleOf(findRoute(request.method, request.routeOptions.url ?? '')?.spec);
+    if (role === undefined) return false;
+    try {
+      return role === 'anyone' || mayAct(await this.#authenticate(request), role);
+    } catch {
+      return false;
+    }
+  }
+
   /** Reads the keys of the token issuer anew. Throws `server.issuer-unavailable`. */
   async refresh(): Promise<void> {
     await this.#tokens?.refresh();

@@ -32,5 +32,6 @@ export const detectionHandlers = {
     if (found === undefined) throw new ServerError('server.detection-unknown', 'no detection has this uid');
     return found;
   },
-  'GET /v1/detections/stream': ({ context, reply }) => streamDetections(context, reply),
+  'GET /v1/detections/stream': ({ context, request, reply }) =>
+    streamDetections(context, reply, { mayGoOn: () => request.server.stillAdmits(request) }),
 } satisfies Partial<Handlers>;

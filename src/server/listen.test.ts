@@ -272,6 +272,42 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     }
   });
 
+  test('frees what it took where its reader left before it began', async () => {
+    const { guardian } = house;
+    const raw = new SlowResponse();
+    raw.destroy();
+    const context = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set<() => void>() };
+    streamDetections(context, { raw, hijack() {} } as unknown as FastifyReply);
+    await Promise.race([raw.ended, new Promise((resolve) => setImmediate(resolve))]);
+    assert.equal(context.streams.size, 0);
+  });
+
+  test('ends with the key it was opened with', async () => {
+    const { guardian } = house;
+    const owner = await buildServer(guardian, { trust: 'local' });
+    const payload = { label: 'short', roles: ['viewer'] };
+    const made = await owner.inject({ method: 'POST', url: '/v1/access', payload });
+    const { id, key: text } = made.json<{ id: string; key: string }>();
+    mock.timers.enable({ apis: ['setInterval'] });
+    try {
+      const response = await fetch(`${http.url}/v1/detections/stream`, {
+        headers: { authorization: `Bearer ${text}` },
+      });
+      assert.equal(response.status, 200);
+      const body = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+      assert.match((await body?.read())?.value ?? '', /^: open/);
+      mock.timers.tick(SERVER_LIMITS.streamHeartbeatMs);
+      assert.match((await body?.read())?.value ?? '', /^: still here/);
+      await owner.inject({ method: 'DELETE', url: `/v1/access/${id}` });
+      mock.timers.tick(SERVER_LIMITS.streamHeartbeatMs);
+      assert.match((await body?.read())?.value ?? '', /^: still here/);
+      assert.equal((await body?.read())?.done, true);
+    } finally {
+      mock.timers.reset();
+      await owner.close();
+    }
+  });
+
   test('ends when the server closes, and is bounded in number', async () => {
     const server = await listenHttp(house.guardian, { host: '127.0.0.1', port: 0 });
     const open = (): Promise<Response> => fetch(`${server.url}/v1/detections/stream`, { headers: bearer() });
