@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -50,6 +51,19 @@ describe('the evaluator', () => {
     writeFileSync(path, `${row('http', 'normal')}\n${row('private', 'neptune')}\n`);
     const facts = await evaluator.inspect({ path }, schemaBytes(schema));
     assert.deepEqual([facts.rows, facts.attacks], [2, 1]);
+  });
+
+  test('refuses what is no plain file, which might never end', async () => {
+    const fifo = join(folder, 'pipe');
+    execFileSync('mkfifo', [fifo]);
+    const flows = schemaBytes(house.schema.schema);
+    const table = schemaBytes((await loadSchema('nsl-kdd')).schema);
+    const refused = { code: 'training.table-invalid' };
+    for (const path of [fifo, '/dev/zero', folder]) {
+      await assert.rejects(evaluator.inspect({ path }, table), refused);
+      await assert.rejects(evaluator.inspect({ ...files(), path }, flows), refused);
+      await assert.rejects(evaluator.inspect({ ...files(), labels: path }, flows), refused);
+    }
   });
 
   test('judges a model and compares it with the champion on the same rows', async () => {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { Clock, Digest } from '../base/index.ts';
 import { type LoadedSchema, parseSchema, readTable } from '../features/index.ts';
@@ -97,6 +98,7 @@ async function readGateData(
   { meter }: GateEvaluatorOptions,
 ): Promise<LabelledTable> {
   const { path, labels } = files;
+  for (const file of [path, labels]) if (file !== undefined) await checkPlain(file);
   // A table's digest is taken from the very bytes that are parsed.
   if (schema.schema.kind === 'table') return await readTable(path, schema);
   if (labels === undefined) {
@@ -117,6 +119,11 @@ async function readGateData(
     );
   }
   return table;
+}
+
+/** A pipe or a device may never end, and the registry's other changes wait. Throws `training.table-invalid`. */
+async function checkPlain(path: string): Promise<void> {
+  if (!(await stat(path)).isFile()) throw new TrainingError('training.table-invalid', 'expected plain files');
 }
 
 function factsOf({ rows, labels, digest }: LabelledTable): GateDataFacts {
