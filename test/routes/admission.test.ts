@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict';
+import { sign } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { verifyProof } from '../../src/audit/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
+import { dssePreAuthEncoding } from '../../src/crypto/index.ts';
 import { loadSchema } from '../../src/features/index.ts';
 import { openGuardian } from '../../src/guardian/index.ts';
 import { writeLab } from '../../src/lab/index.ts';
 import { guardian, type Home, makeHome } from '../support/cli.ts';
+import { requireTool } from '../support/requires.ts';
 import { flowCandidate } from '../support/served-guardian.ts';
+import { AUTHORITY, type Certified, certify } from '../support/signing-chain.ts';
 
 let home: Home;
 let config: string;
@@ -73,6 +77,38 @@ test('a model is approved by two, promoted, looked up at a time with a proof, ex
   assert.equal((shown.last.manifest as { imported: { author: string } }).imported.author, 'trainer');
 });
 
+/** Signs an export anew, by the leaf's certificate, as other tools do. */
+function signByCertificate(folder: string, leaf: Certified, middle: Certified): void {
+  const path = join(folder, 'model.sig');
+  const { mediaType, dsseEnvelope } = JSON.parse(readFileSync(path, 'utf8'));
+  const message = dssePreAuthEncoding(dsseEnvelope.payloadType, Buffer.from(dsseEnvelope.payload, 'base64'));
+  const sig = sign('sha256', message, readFileSync(leaf.keyFile)).toString('base64');
+  const certificates = [leaf, middle].map(({ der }) => ({ rawBytes: Buffer.from(der).toString('base64') }));
+  const bundle = {
+    mediaType,
+    verificationMaterial: { x509CertificateChain: { certificates }, tlogEntries: [] },
+    dsseEnvelope: { ...dsseEnvelope, signatures: [{ sig, keyid: '' }] },
+  };
+  writeFileSync(path, JSON.stringify(bundle, null, 2));
+}
+
+test('an export signed by certificate is imported under its root, and under no other', async (t) => {
+  if (!requireTool(t, 'openssl')) return;
+  writeFileSync(config, '');
+  const folder = inHome('certified');
+  assert.equal((await models('export', 'flow@1.0.0', '--out', folder)).exitCode, 0);
+  const root = certify(home.folder, 'root');
+  const middle = certify(home.folder, 'middle', { by: root, extensions: AUTHORITY });
+  signByCertificate(folder, certify(home.folder, 'leaf', { by: middle }), middle);
+  const other = certify(home.folder, 'other root');
+  const refused = await models('import', folder, '--certificate', other.certFile, '--name', 'certified');
+  assert.notEqual(refused.exitCode, 0);
+  assert.match(refused.stderr + refused.stdout, /registry\.signer-untrusted|no path leads/);
+  const imported = await models('import', folder, '--certificate', root.certFile, '--name', 'certified');
+  assert.equal(imported.exitCode, 0, imported.stderr);
+  assert.equal((await models('verify', 'certified@1.0.0')).exitCode, 0);
+});
+
 test('gate data are registered by path, shown, and keep a bad model out', async () => {
   writeFileSync(config, 'registry:\n  gates: evaluator\n  approvals: 1\n');
   const missing = await models('promote', 'flow@1.0.0', '--alias', 'shadow');
@@ -96,6 +132,7 @@ test('what is asked wrongly is refused as usage', async () => {
     ['history', 'flow', '--at', 'yesterday'],
     ['history', 'flow', '--proof', 'x'],
     ['import', inHome('nothing'), '--key', config],
+    ['import', inHome('nothing')],
     ['gate-data', 'add', 'flow', 'x'],
   ]) {
     assert.equal((await models(...args)).exitCode, 2, args.join(' '));
