@@ -111,7 +111,9 @@ export class Gate {
       // What is told of a known caller, and what is no fault of this one, is not counted against the address.
       if (!(error instanceof ServerError) || error.category !== 'security') throw error;
       if (error.code === 'server.rate-limited') throw error;
-      if (this.#badKeys.add(peer)) {
+      if (this.#badKeys.add(addressGroup(peer))) {
+        // Collapsed in the log: who guesses on must not drop out of it.
+        this.#deny(`peer:${peer}`, 'server.too-many-attempts', where);
         throw new ServerError('server.too-many-attempts', 'too many refused requests from here', {
           cause: error,
         });
