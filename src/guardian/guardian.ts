@@ -232,12 +232,18 @@ export class Guardian {
     clearInterval(this.#sweeper);
     this.monitor.stop();
     this.detections.close();
-    await this.#denials.close();
-    await this.log.close();
-    await this.#publisher.settled();
-    await this.database.close();
-    await this.keys.close();
-    await this.#owner.release();
+    const steps = [
+      () => this.#denials.close(),
+      () => this.log.close(),
+      () => this.#publisher.settled(),
+      () => this.database.close(),
+      () => this.keys.close(),
+      () => this.#owner.release(),
+    ];
+    // What cannot be closed must not keep keys in memory or the state locked; the first fault is the one that is told.
+    const faults: unknown[] = [];
+    for (const step of steps) await step().catch((error: unknown) => faults.push(error));
+    if (faults.length > 0) throw faults[0];
   }
 
   /** No copy of a key wrap outlives its time in escrow, however long the process runs. */
