@@ -3,13 +3,13 @@ import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { ensureAdminKey, listenHttp } from '../../src/server/index.ts';
 import { BrowserPage } from '../support/browser.ts';
-import { toolPath } from '../support/requires.ts';
+import { requireTool } from '../support/requires.ts';
 import { openServedHouse, sentAttack } from '../support/served-guardian.ts';
 
 suite('the page in a browser', { timeout: 60_000 }, () => {
   test('refuses a wrong key, then shows what is found, as it comes, as text', async (t) => {
     // Large for one test: it is not among the packages that the tests install.
-    if (toolPath('chromium') === undefined) return t.skip('needs the program chromium');
+    if (!requireTool(t, 'chromium')) return;
     const house = await openServedHouse();
     const http = await listenHttp(house.guardian, { host: '127.0.0.1', port: 0 });
     const page = await BrowserPage.open(http.url, { width: 1200, height: 760 });
