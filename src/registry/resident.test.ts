@@ -33,6 +33,20 @@ function unpluggable(keys: KeyStore): KeyStore {
   });
 }
 
+/** A key store that cannot even be read while it is away. */
+function blind(keys: KeyStore): KeyStore {
+  return new Proxy(keys, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) =>
+        isAway
+          ? Promise.reject(new CryptoError('crypto.hsm-away', 'the token is gone'))
+          : Reflect.apply(value, target, args);
+    },
+  });
+}
+
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'resident-'));
   house = await openHouse(folder);
@@ -68,6 +82,34 @@ test('with the key store away a version that was verified and is still held can 
   assert.deepEqual([change.version, change.previous, change.action], ['1.0.0', '1.1.0', 'rollback']);
   isAway = false;
   assert.equal((await registry.verify('flow')).version, '1.0.0');
+});
+
+test('with the key store away a version is not gone back to whose signer was revoked for its time', async () => {
+  isAway = false;
+  const other = mkdtempSync(join(tmpdir(), 'resident-revoked-'));
+  const { keys, log, blobs, db, close } = await openHouse(other);
+  const revoked = await openRegistry({ keys: blind(keys), log, blobs, db, clock: new ManualClock() });
+  try {
+    const models: VerifiedModel[] = [];
+    for (const seed of [1, 2]) {
+      const { version } = await revoked.publish(makeCandidate({ seed }), ADA);
+      await revoked.promote('flow', version, 'champion', ADA);
+      models.push(await revoked.verify(`flow@${version}`));
+    }
+    const { id } = await keys.active('model-signing');
+    await revoked.revokeKey(id, ADA, { from: '1970-01-01T00:00:00.000Z' });
+    isAway = true;
+    await assert.rejects(
+      revoked.rollback('flow', 'champion', ADA, () => models[0]),
+      { code: 'registry.signer-revoked' },
+    );
+    isAway = false;
+    await assert.rejects(revoked.verify('flow@1.0.0'), { code: 'registry.signer-revoked' });
+  } finally {
+    isAway = false;
+    await close();
+    rmSync(other, { recursive: true, force: true });
+  }
 });
 
 test('with the key store here, tampering is not forgiven because a copy is held', async (t) => {

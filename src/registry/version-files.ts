@@ -1,5 +1,5 @@
 import type { Digest } from '../base/index.ts';
-import { canonicalJson, sha256 } from '../crypto/index.ts';
+import { canonicalJson, isKeysAway, type KeyInfo, type KeyStore, sha256 } from '../crypto/index.ts';
 import type { VersionRow } from '../storage/index.ts';
 import type { RegistryContext } from './context.ts';
 import { RegistryError } from './errors.ts';
@@ -30,11 +30,30 @@ export async function trustedKeys(
   publication: Publication,
   purpose: 'model-signing' | 'post-quantum-signing' = 'model-signing',
 ): Promise<readonly TrustedKey[]> {
-  return (await keys.list()).flatMap((key) =>
+  return (await publicParts(keys)).flatMap((key) =>
     key.purpose === purpose && key.publicKeyPem !== undefined
       ? [{ publicKeyPem: key.publicKeyPem, revoked: index.revocations.covers(key, publication) }]
       : [],
   );
+}
+
+/** Public parts of the keys of each store, as they were when it could last be asked. */
+const lastSeen = new WeakMap<KeyStore, readonly KeyInfo[]>();
+
+/**
+ * While a store is away its public parts are those last seen: signatures and what the log says of revocations are still
+ * checked, so that nothing in memory stands in for a version that would not verify.
+ */
+async function publicParts(keys: KeyStore): Promise<readonly KeyInfo[]> {
+  try {
+    const found = await keys.list();
+    lastSeen.set(keys, found);
+    return found;
+  } catch (error) {
+    const seen = isKeysAway(error) ? lastSeen.get(keys) : undefined;
+    if (seen === undefined) throw error;
+    return seen;
+  }
 }
 
 /** Reads and verifies a stored version. Throws `registry.*` of category security, or `registry.version-unknown`. */
