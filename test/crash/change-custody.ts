@@ -30,12 +30,3 @@ export async function changeCustody(folder: string, task: CustodyTask, fault: Fa
     await house.close().catch(() => {});
   }
 }
-
-/** Run as a process of its own, `change-custody.ts FOLDER TASK KILL_AT`, it kills itself there as `kill -9` would. */
-if (process.argv[1] === import.meta.filename) {
-  const [folder = '', task = '', killAt = '-1'] = process.argv.slice(2);
-  let passed = 0;
-  await changeCustody(folder, task as CustodyTask, () => {
-    if (passed++ === Number(killAt)) process.kill(process.pid, 'SIGKILL');
-  });
-}

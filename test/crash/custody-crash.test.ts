@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { verifyAuditLog } from '../../src/audit/index.ts';
 import { makeCandidate, openHouse } from '../support/registry-fixture.ts';
 import { type CustodyTask, changeCustody, openLater } from './change-custody.ts';
 
-const CHILD = fileURLToPath(new URL('./change-custody.ts', import.meta.url));
 const ADA = { principal: 'ada' };
 
 let folder: string;
@@ -33,23 +29,19 @@ function copy(from: string): string {
   return to;
 }
 
-async function record(from: string, task: CustodyTask): Promise<readonly string[]> {
-  const state = copy(from);
-  const points: string[] = [];
-  await changeCustody(state, task, (name) => points.push(name));
-  rmSync(state, { recursive: true });
-  return points;
+/** What a process leaves that is killed at a fault point. */
+interface Leftovers {
+  readonly point: string;
+  readonly state: string;
 }
 
-/** The write is lost: the process is gone before, or right after, the point is reached. */
-async function kill(from: string, task: CustodyTask, at: number): Promise<string> {
+/** The writes after the point are lost: runs the task and copies the state at every fault point. */
+async function killedAtEach(from: string, task: CustodyTask): Promise<readonly Leftovers[]> {
   const state = copy(from);
-  const child = spawn(process.execPath, [CHILD, state, task, String(at)], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, NODE_COMPILE_CACHE: join(folder, 'compiled') },
-  });
-  assert.deepEqual(await once(child, 'exit'), [null, 'SIGKILL']);
-  return state;
+  const left: Leftovers[] = [];
+  await changeCustody(state, task, (point) => left.push({ point, state: copy(state) }));
+  rmSync(state, { recursive: true });
+  return left;
 }
 
 /** What was written is there, and its writer is told that it is not. */
@@ -111,7 +103,8 @@ const TASKS = [
 describe('a write that is lost, or done and reported lost,', () => {
   for (const [task, states] of TASKS) {
     test(`at every fault point of ${task} leaves each version whole or gone`, async (t) => {
-      const points = await record(base, task);
+      const left = await killedAtEach(base, task);
+      const points = left.map(({ point }) => point);
       for (const name of [
         'registry.removal.before-intent',
         'registry.removal.unwrapped',
@@ -122,10 +115,7 @@ describe('a write that is lost, or done and reported lost,', () => {
       t.diagnostic(`${points.length} points of ${new Set(points).size} names, each twice`);
       const killed: string[] = [];
       const failed: string[] = [];
-      let next = kill(base, task, 0);
-      for (const [i, point] of points.entries()) {
-        const state = await next;
-        if (i + 1 < points.length) next = kill(base, task, i + 1);
+      for (const [i, { point, state }] of left.entries()) {
         killed.push(JSON.stringify(await livesAfter(state)));
         failed.push(JSON.stringify(await livesAfter(await fail(base, task, i))));
         assert.ok(
@@ -146,14 +136,18 @@ describe('a write that is lost, or done and reported lost,', () => {
   }
 
   test('at every fault point of the recovery from a cut erase leaves a state that recovers', async () => {
-    const points = await record(base, 'erase');
-    const cut = await kill(base, 'erase', points.indexOf('registry.removal.before-unwrap'));
-    const steps = await record(cut, 'recover');
-    assert.ok(steps.includes('registry.removal.unwrapped'));
+    const cut = (await killedAtEach(base, 'erase')).find(
+      ({ point }) => point === 'registry.removal.before-unwrap',
+    );
+    assert.ok(cut);
+    const left = await killedAtEach(cut.state, 'recover');
+    assert.ok(left.some(({ point }) => point === 'registry.removal.unwrapped'));
     // What comes before is the opening of the log, which has crash tests of its own.
-    for (let i = steps.indexOf('registry.removal.before-unwrap'); i < steps.length; i++) {
-      assert.deepEqual(await livesAfter(await fail(cut, 'recover', i)), ['1.1.0', '1.2.0']);
-      assert.deepEqual(await livesAfter(await kill(cut, 'recover', i)), ['1.1.0', '1.2.0']);
+    const from = left.findIndex(({ point }) => point === 'registry.removal.before-unwrap');
+    for (const [i, { state }] of left.entries()) {
+      if (i < from) continue;
+      assert.deepEqual(await livesAfter(await fail(cut.state, 'recover', i)), ['1.1.0', '1.2.0']);
+      assert.deepEqual(await livesAfter(state), ['1.1.0', '1.2.0']);
     }
   });
 });

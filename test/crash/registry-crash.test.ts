@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { verifyAuditLog } from '../../src/audit/index.ts';
+import { armFaultPoints } from '../../src/base/index.ts';
 import { makeCandidate, openHouse } from '../support/registry-fixture.ts';
 
-const CHILD = fileURLToPath(new URL('./change-registry.ts', import.meta.url));
 const ADA = { principal: 'ada' };
 
 let folder: string;
@@ -28,36 +24,44 @@ before(async () => {
 
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-type Task = 'publish-and-promote' | 'recover';
+const TASKS = {
+  'publish-and-promote': async (state: string, atPoint: (name: string) => void) => {
+    const house = await openHouse(state);
+    armFaultPoints(atPoint);
+    await house.registry.publish(makeCandidate({ seed: 2 }), ADA);
+    await house.registry.promote('flow', '1.1.0', 'champion', ADA);
+    armFaultPoints(undefined);
+    await house.close();
+  },
+  recover: async (state: string, atPoint: (name: string) => void) => {
+    armFaultPoints(atPoint);
+    const house = await openHouse(state);
+    armFaultPoints(undefined);
+    await house.close();
+  },
+} as const;
 
-function start(state: string, task: Task, killAt: number): ChildProcess {
-  return spawn(process.execPath, [CHILD, state, task, String(killAt)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    // The recorded run fills it; the killed ones start in half the time.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(folder, 'compiled') },
+/** What a process leaves that is killed at a fault point. */
+interface Leftovers {
+  readonly point: string;
+  readonly state: string;
+}
+
+/** Runs the task in a copy of `from` and copies the state folder at every fault point: what a process killed there leaves. */
+async function killedAtEach(from: string, task: keyof typeof TASKS): Promise<readonly Leftovers[]> {
+  const state = copy(from, `${task}-whole`);
+  const left: Leftovers[] = [];
+  await TASKS[task](state, (point) => {
+    left.push({ point, state: copy(state, `${task}-${left.length}`) });
   });
-}
-
-/** Lets the task run to its end in a copy of `from` and returns the fault points it passed. */
-async function record(from: string, task: Task): Promise<readonly string[]> {
-  const state = copy(from, `${task}-recorded`);
-  const child = start(state, task, -1);
-  assert.ok(child.stdout);
-  const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
   rmSync(state, { recursive: true, force: true });
-  return JSON.parse(output);
-}
-
-/** Runs the task in a copy of `from` until it kills itself at that point; returns the copy. */
-async function crash(from: string, task: Task, killAt: number): Promise<string> {
-  const state = copy(from, `${task}-${killAt}`);
-  const [code, signal] = await once(start(state, task, killAt), 'exit');
-  assert.deepEqual([code, signal], [null, 'SIGKILL']);
-  return state;
+  return left;
 }
 
 function copy(from: string, name: string): string {
   const to = join(folder, name);
+  // The second test makes the first one's copies again.
+  rmSync(to, { recursive: true, force: true });
   cpSync(from, to, { recursive: true, preserveTimestamps: true });
   return to;
 }
@@ -116,20 +120,17 @@ function leftovers(state: string): string[] {
   );
 }
 
-describe('kill -9', () => {
+describe('a process killed', () => {
   test('at every fault point of publish and promote leaves the old state or the new one, whole', async (t) => {
-    const points = await record(base, 'publish-and-promote');
+    const left = await killedAtEach(base, 'publish-and-promote');
+    const points = left.map(({ point }) => point);
     const writes = ['storage.database.before-commit', 'base.files.before-rename', 'registry.publish.signed'];
     for (const name of writes) assert.ok(points.includes(name), `${name} is passed`);
     t.diagnostic(`${points.length} points of ${new Set(points).size} names`);
     const seen: string[] = [];
-    let next = crash(base, 'publish-and-promote', 0);
-    for (const [i, name] of points.entries()) {
-      const occurrence = points.slice(0, i + 1).filter((each) => each === name).length;
-      await t.test(`${name}, time ${occurrence}`, async () => {
-        const state = await next;
-        // The next process runs while this one's leftovers are looked at.
-        if (i + 1 < points.length) next = crash(base, 'publish-and-promote', i + 1);
+    for (const [i, { point, state }] of left.entries()) {
+      const occurrence = points.slice(0, i + 1).filter((each) => each === point).length;
+      await t.test(`${point}, time ${occurrence}`, async () => {
         const { versions, champion } = await recovered(state);
         seen.push(`${versions} ${champion}`);
       });
@@ -140,15 +141,14 @@ describe('kill -9', () => {
   });
 
   test('at every fault point of the recovery from a crash leaves a state that recovers', async (t) => {
-    const points = await record(base, 'publish-and-promote');
-    const crashed = await crash(base, 'publish-and-promote', points.indexOf('registry.publish.signed'));
-    const steps = await record(crashed, 'recover');
-    assert.ok(steps.includes('storage.blob.after-delete'));
-    let next = crash(crashed, 'recover', 0);
-    for (const [i, step] of steps.entries()) {
-      await t.test(`${step}, number ${i}`, async () => {
-        const state = await next;
-        if (i + 1 < steps.length) next = crash(crashed, 'recover', i + 1);
+    const cut = (await killedAtEach(base, 'publish-and-promote')).find(
+      ({ point }) => point === 'registry.publish.signed',
+    );
+    assert.ok(cut);
+    const left = await killedAtEach(cut.state, 'recover');
+    assert.ok(left.some(({ point }) => point === 'storage.blob.after-delete'));
+    for (const [i, { point, state }] of left.entries()) {
+      await t.test(`${point}, number ${i}`, async () => {
         assert.deepEqual(await recovered(state), { versions: 1, champion: '1.0.0' });
       });
     }
