@@ -163,14 +163,16 @@ export class Guardian {
 
   /** Moves an alias; where that is the champion, the model serves when this resolves. */
   async promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {
-    const change = await this.registry.promote(name, version, alias, by);
+    const accept = alias === 'champion' ? this.#models.accept : undefined;
+    const change = await this.registry.promote(name, version, alias, by, accept);
     if (alias === 'champion') await this.load(`${name}@champion`);
     return change;
   }
 
   /** Takes an alias back to the approved version before. */
   async rollback(name: string, alias: string, by: Actor): Promise<AliasChange> {
-    const change = await this.registry.rollback(name, alias, by, this.#models.resident);
+    const accept = alias === 'champion' ? this.#models.accept : undefined;
+    const change = await this.registry.rollback(name, alias, by, this.#models.resident, accept);
     if (alias === 'champion') await this.#models.reload(name, change.version);
     return change;
   }

@@ -36,6 +36,13 @@ export class ModelShelf {
   readonly resident: Resident = (model, version) =>
     this.#residents.get(model)?.find((held) => held.version === version);
 
+  /** Throws `inference.unexpected-model` where the configuration expects another model under its name. */
+  readonly accept = (verified: VerifiedModel): void => {
+    if (verified.name !== this.modelName) return;
+    const { schema } = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
+    checkExpected(this.#parts.expected, verified, schema.columns);
+  };
+
   /** Verifies the model a reference names and puts it in place. Throws `registry.*`, `inference.*`. */
   load(reference: string): Promise<VerifiedModel> {
     return this.#inLine(() => this.#load(reference));
@@ -80,9 +87,9 @@ export class ModelShelf {
   }
 
   async #put(verified: VerifiedModel): Promise<void> {
-    const { engine, expected, onSchemaChange } = this.#parts;
+    const { engine, onSchemaChange } = this.#parts;
+    this.accept(verified);
     const loaded = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
-    if (verified.name === this.modelName) checkExpected(expected, verified, loaded);
     await engine.load(verified);
     const others = (this.#residents.get(verified.name) ?? []).filter(
       ({ version }) => version !== verified.version,
@@ -98,7 +105,7 @@ export class ModelShelf {
 function checkExpected(
   model: Configuration['model'],
   verified: VerifiedModel,
-  { schema }: LoadedSchema,
+  schemaColumns: LoadedSchema['schema']['columns'],
 ): void {
   if (model.modelVersion !== null && verified.version !== model.modelVersion) {
     throw new InferenceError(
@@ -106,7 +113,7 @@ function checkExpected(
       `the configuration expects ${verified.name}@${model.modelVersion}, got ${verified.version}`,
     );
   }
-  const columns = schema.columns.map(({ name }) => name);
+  const columns = schemaColumns.map(({ name }) => name);
   if (model.featureColumns !== null && model.featureColumns.join('\n') !== columns.join('\n')) {
     throw new InferenceError(
       'inference.unexpected-model',

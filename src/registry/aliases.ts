@@ -7,6 +7,7 @@ import { RegistryError } from './errors.ts';
 import { type AliasMove, PROMOTE, ROLLBACK } from './log-index.ts';
 import { checkName, checkVersion } from './names.ts';
 import {
+  type AcceptModel,
   isKeyStoreAway,
   type PreparedMove,
   preparePromotion,
@@ -50,12 +51,13 @@ export async function promoteVersion(
   context: RegistryContext,
   target: { readonly name: string; readonly version: string; readonly alias: string },
   by: Actor,
+  accept?: AcceptModel,
 ): Promise<AliasChange> {
   checkName(target.name, 'model name');
   checkName(target.alias, 'alias');
   checkVersion(target.version);
   return await moveAlias(context, { ...target, action: 'promote' }, by, () =>
-    preparePromotion(context, target, by),
+    preparePromotion(context, target, by, accept),
   );
 }
 
@@ -65,6 +67,7 @@ export async function rollbackAlias(
   target: { readonly name: string; readonly alias: string },
   by: Actor,
   resident: Resident = () => undefined,
+  accept?: AcceptModel,
 ): Promise<AliasChange> {
   checkName(target.name, 'model name');
   checkName(target.alias, 'alias');
@@ -75,7 +78,7 @@ export async function rollbackAlias(
     throw new RegistryError('registry.no-previous', `${target.name}@${target.alias} has no earlier version`);
   }
   return await moveAlias(context, { ...target, version, action: 'rollback' }, by, () =>
-    prepareRollback(context, { ...target, version }, by, resident),
+    prepareRollback(context, { ...target, version }, by, resident, accept),
   );
 }
 

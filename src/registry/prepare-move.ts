@@ -9,6 +9,9 @@ import { findPublication, verifyStored } from './version-files.ts';
 /** Finds a model that was verified before and is still in memory. */
 export type Resident = (name: string, version: string) => VerifiedModel | undefined;
 
+/** Throws where a verified model may not take the place that an alias would give it. */
+export type AcceptModel = (model: VerifiedModel) => void;
+
 /** What is known of a move before its intent is written. */
 export interface PreparedMove {
   readonly approvals: readonly string[];
@@ -27,8 +30,10 @@ export async function preparePromotion(
   context: RegistryContext,
   { name, version }: { name: string; version: string },
   by: Actor,
+  accept: AcceptModel = () => {},
 ): Promise<PreparedMove> {
   const { model, weights } = await verifyStored(context, name, version);
+  accept(model);
   const required = approvalsRequired(context, by);
   const approved = required === 2 ? checkApprovals(context, model, required) : [];
   const common = {
@@ -58,8 +63,11 @@ export async function prepareRollback(
   { name, alias, version }: { name: string; alias: string; version: string },
   by: Actor,
   resident: Resident,
+  accept: AcceptModel = () => {},
 ): Promise<PreparedMove> {
-  const { manifest } = await verifyOrResident(context, name, version, resident);
+  const model = await verifyOrResident(context, name, version, resident);
+  accept(model);
+  const { manifest } = model;
   const before = context.index
     .moves(name, alias)
     .findLast((move) => move.action === 'promote' && move.version === version);

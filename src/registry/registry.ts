@@ -18,7 +18,7 @@ import { type Approval, type GateData, LogIndex, type Publication } from './log-
 import { type Manifest, SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
 import { parseReference } from './names.ts';
 import { DEFAULT_REGISTRY_POLICY } from './policy.ts';
-import type { Resident } from './prepare-move.ts';
+import type { AcceptModel, Resident } from './prepare-move.ts';
 import { type Candidate, type PublishedVersion, type PublishOptions, publishVersion } from './publish.ts';
 import { recoverRegistry } from './recover.ts';
 import { RETENTION_DEFAULTS } from './retention-config.ts';
@@ -72,9 +72,22 @@ export interface ResolvedVersion {
  */
 export interface Registry {
   publish(candidate: Candidate, by: Actor, options?: PublishOptions): Promise<PublishedVersion>;
-  promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange>;
+  /** What `accept` throws is a refusal like any other: the alias stays, and the log says so. */
+  promote(
+    name: string,
+    version: string,
+    alias: string,
+    by: Actor,
+    accept?: AcceptModel,
+  ): Promise<AliasChange>;
   /** `resident` finds what is still in memory, for when the key store is away. */
-  rollback(name: string, alias: string, by: Actor, resident?: Resident): Promise<AliasChange>;
+  rollback(
+    name: string,
+    alias: string,
+    by: Actor,
+    resident?: Resident,
+    accept?: AcceptModel,
+  ): Promise<AliasChange>;
   /** Records that somebody other than the author approves a version. */
   approve(name: string, version: string, by: Actor): Promise<Approval>;
   /** Registers the data that the gates of a model are run on at the door. */
@@ -148,12 +161,24 @@ class EmbeddedRegistry implements Registry {
     });
   }
 
-  promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {
-    return this.#exclusive(() => promoteVersion(this.#context, { name, version, alias }, by));
+  promote(
+    name: string,
+    version: string,
+    alias: string,
+    by: Actor,
+    accept?: AcceptModel,
+  ): Promise<AliasChange> {
+    return this.#exclusive(() => promoteVersion(this.#context, { name, version, alias }, by, accept));
   }
 
-  rollback(name: string, alias: string, by: Actor, resident?: Resident): Promise<AliasChange> {
-    return this.#exclusive(() => rollbackAlias(this.#context, { name, alias }, by, resident));
+  rollback(
+    name: string,
+    alias: string,
+    by: Actor,
+    resident?: Resident,
+    accept?: AcceptModel,
+  ): Promise<AliasChange> {
+    return this.#exclusive(() => rollbackAlias(this.#context, { name, alias }, by, resident, accept));
   }
 
   approve(name: string, version: string, by: Actor): Promise<Approval> {
