@@ -100,6 +100,11 @@ describe('tags', () => {
     await assert.rejects(house.registry.custody.tag('flow', '1.0.0', many, ADA), {
       code: 'registry.tag-invalid',
     });
+    const taken = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`t${i}`, null]));
+    await assert.rejects(house.registry.custody.tag('flow', '1.0.0', taken, ADA), {
+      code: 'registry.tag-invalid',
+    });
+    assert.equal(house.log.size, size);
     await assert.rejects(house.registry.custody.tag('flow', '9.0.0', { a: 'b' }, ADA), {
       code: 'registry.version-unknown',
     });

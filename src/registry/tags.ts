@@ -23,10 +23,12 @@ export async function setTags(
   const { name, version } = target;
   await findPublication(context, name, version);
   const entries = Object.entries(tags);
+  // Each is two synced entries of the log while other changes wait.
+  if (entries.length > MAX_TAGS) throw tooMany();
   for (const [key, value] of entries) checkTag(key, value);
   const after = { ...context.index.custody.tags(name, version), ...tags };
   if (Object.values(after).filter((value) => value !== null).length > MAX_TAGS) {
-    throw new RegistryError('registry.tag-invalid', `a version has at most ${MAX_TAGS} tags`);
+    throw tooMany();
   }
   for (const [key, value] of entries) {
     const detail = { key, value };
@@ -45,6 +47,10 @@ export function parseTag(text: string): readonly [key: string, value: string] {
   const value = at < 0 ? '' : text.slice(at + 1);
   checkTag(key, value);
   return [key, value];
+}
+
+function tooMany(): RegistryError {
+  return new RegistryError('registry.tag-invalid', `a version has at most ${MAX_TAGS} tags`);
 }
 
 function checkTag(key: string, value: string | null): void {
