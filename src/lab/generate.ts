@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import type { Milliseconds } from '../base/index.ts';
 import { PcapWriter } from '../traffic/index.ts';
 import { ATTACK_KINDS, type AttackKind } from './attacks/stage.ts';
@@ -108,7 +108,7 @@ export interface WriteLabOptions extends Recipe {
   readonly out: string;
   /** The labels, CSV. */
   readonly labels: string;
-  /** Stops the writing: the files stay as far as they came, and its reason is thrown. */
+  /** Stops the writing: its reason is thrown, and no file is left. */
   readonly signal?: AbortSignal;
   /** Called now and then with the share of time that is written, 0 to 1. */
   readonly onProgress?: (share: number) => void;
@@ -124,7 +124,7 @@ export interface LabSummary {
 
 const PROGRESS_EVERY = 16_384;
 
-/** Writes a capture and its labels. Yields to the event loop now and then. */
+/** Writes a capture and its labels, or neither. Yields to the event loop now and then. */
 export async function writeLab({
   out,
   labels,
@@ -137,25 +137,34 @@ export async function writeLab({
     snapLength: recipe.snapLength ?? LAB_SNAP_LENGTH,
     linkType: LAB_LINK_TYPE,
   });
-  try {
-    for (const { bytes, timeMs, wireLength } of run.packets()) {
-      writer.write(bytes, timeMs, wireLength);
-      if (writer.packets % PROGRESS_EVERY === 0) {
-        onProgress?.((timeMs - run.originMs) / (recipe.seconds * 1000));
-        await new Promise((resolve) => setImmediate(resolve));
-        signal?.throwIfAborted();
-      }
-    }
-  } finally {
-    writer.close();
-  }
+  const made = [out];
   const counts: Record<string, number> = {};
-  const lines = [LABELS_HEADER];
-  for (const conversation of run.conversations()) {
-    counts[conversation.label] = (counts[conversation.label] ?? 0) + 1;
-    lines.push(labelLine(conversation, run.originMs));
+  try {
+    try {
+      for (const { bytes, timeMs, wireLength } of run.packets()) {
+        writer.write(bytes, timeMs, wireLength);
+        if (writer.packets % PROGRESS_EVERY === 0) {
+          onProgress?.((timeMs - run.originMs) / (recipe.seconds * 1000));
+          await new Promise((resolve) => setImmediate(resolve));
+          signal?.throwIfAborted();
+        }
+      }
+    } finally {
+      writer.close();
+    }
+    const lines = [LABELS_HEADER];
+    for (const conversation of run.conversations()) {
+      counts[conversation.label] = (counts[conversation.label] ?? 0) + 1;
+      lines.push(labelLine(conversation, run.originMs));
+    }
+    const file = await open(labels, 'w');
+    made.push(labels);
+    await file.writeFile(`${lines.join('\n')}\n`).finally(() => file.close());
+  } catch (error) {
+    // Half a capture looks like a whole one.
+    for (const path of made) await rm(path, { force: true });
+    throw error;
   }
-  await writeFile(labels, `${lines.join('\n')}\n`);
   onProgress?.(1);
   return {
     packets: writer.packets,

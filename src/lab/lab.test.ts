@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -130,11 +130,22 @@ test('refuses a recipe out of range and a labels file that is none', async () =>
   });
 });
 
-test('writing stops when it is told to', async () => {
+test('writing stops when it is told to, and leaves no half file', async () => {
   await withFolder(async (folder) => {
     const signal = AbortSignal.abort();
     await assert.rejects(writeLab({ ...SMALL, out: join(folder, 'a'), labels: join(folder, 'b'), signal }), {
       name: 'AbortError',
     });
+    assert.deepEqual(readdirSync(folder), []);
+  });
+});
+
+test('a capture without its labels is taken away again', async () => {
+  await withFolder(async (folder) => {
+    const labels = join(folder, 'missing', 'b');
+    await assert.rejects(writeLab({ seed: 4, seconds: 5, scale: 0.1, out: join(folder, 'a'), labels }), {
+      code: 'ENOENT',
+    });
+    assert.deepEqual(readdirSync(folder), []);
   });
 });
