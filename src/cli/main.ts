@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { EXIT } from './exit-code.ts';
 import { runCommandLine } from './run-command-line.ts';
 
@@ -9,10 +10,19 @@ const onSignal = () => {
 };
 process.on('SIGINT', onSignal);
 process.on('SIGTERM', onSignal);
-// A reader that went away (`| head`) ends the command quietly.
-process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-  process.exit(error.code === 'EPIPE' ? EXIT.done : EXIT.failed),
-);
+// Ends the command as an interrupt does, so that no socket and no half file stays behind.
+let outputError: NodeJS.ErrnoException | undefined;
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  outputError ??= error;
+  interrupt.abort();
+});
+process.on('exit', () => {
+  if (outputError === undefined) return;
+  // A reader that went away (`| head`) has what it wanted.
+  const isQuiet = outputError.code === 'EPIPE';
+  if (!isQuiet) writeSync(2, `guardian: the output cannot be written: ${outputError.message}\n`);
+  process.exitCode = isQuiet ? EXIT.done : EXIT.failed;
+});
 
 process.exitCode = await runCommandLine(process.argv.slice(2), {
   environment: process.env,

@@ -25,7 +25,8 @@ export async function runCommandLine(argv: readonly string[], around: Surroundin
   } catch (error) {
     if (error instanceof UsageShown) return error.exitCode;
     if (signal.aborted) {
-      output.note('guardian: interrupted');
+      // Where stdout failed it was no user who interrupted.
+      if (stdout.errored === null) output.note('guardian: interrupted');
       return EXIT.interrupted;
     }
     report(error, output, environment.GUARDIAN_LOG_LEVEL === 'debug');
