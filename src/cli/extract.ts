@@ -97,7 +97,7 @@ async function runExtract(context: Context, options: ExtractOptions, source = ''
     progress.done();
   }
   const { packets, bytes, flows, fragments, evicted, ignored, malformed } = opened.counters;
-  context.output.line(`${count(packets)} packets, ${count(flows)} flows in ${options.out}`);
+  context.output.line(`${count(packets)} packets, ${count(flows)} flows in ${printable(options.out)}`);
   const counters = { ...malformed, ...ignored };
   if (Object.keys(counters).length > 0) {
     context.output.line(

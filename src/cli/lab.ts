@@ -4,7 +4,7 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
-import { count } from './text.ts';
+import { count, printable } from './text.ts';
 
 interface LabOptions {
   readonly out: string;
@@ -42,7 +42,7 @@ async function runLab(context: Context, options: LabOptions): Promise<undefined>
   progress.done();
   const seconds = (performance.now() - started) / 1000;
   context.output.line(
-    `${count(result.packets)} packets, ${count(result.conversations)} conversations in ${options.out}; labels in ${options.labels}`,
+    `${count(result.packets)} packets, ${count(result.conversations)} conversations in ${printable(options.out)}; labels in ${printable(options.labels)}`,
   );
   context.output.object({ type: 'lab.result', ...result, seed: options.seed, seconds: round(seconds) });
   return undefined;
