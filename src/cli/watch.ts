@@ -6,6 +6,7 @@ import { type FlowRecord, type FlowSource, openFlowSource } from '../traffic/ind
 import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
+import { EXIT } from './exit-code.ts';
 import { splitReference } from './models-reference.ts';
 import { parseChoice } from './options.ts';
 import type { Registrar } from './registrar.ts';
@@ -51,7 +52,7 @@ interface FlowSink {
 /** Flows sent to the owner in one request. */
 const FLOWS_PER_REQUEST = 1_000;
 
-async function runWatch(context: Context, options: WatchOptions, path = ''): Promise<undefined> {
+async function runWatch(context: Context, options: WatchOptions, path = ''): Promise<number | undefined> {
   // Refused before anything is opened: enforcing needs an actuator, and there is none.
   createPolicy({ ...context.config.response, mode: options.respond });
   const session = await openSession(context);
@@ -95,7 +96,8 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
     evicted,
     seconds: Math.round(performance.now() - started) / 1000,
   });
-  return undefined;
+  // What was seen until then is said; the code tells a script that it is not all.
+  return context.signal.aborted ? EXIT.interrupted : undefined;
 }
 
 /** Throws `cli.no-model` where the reference names nothing, here or at the owner of the state. */

@@ -86,6 +86,9 @@ describe('the demonstration, and what its model finds in real traffic', { timeou
     );
     const readable = await guardian(home, ['watch', out]);
     assert.match(readable.stdout, /syn-flood .* T1498\.001/);
+    const stopped = await guardian(home, ['watch', out, '--json'], { signal: AbortSignal.abort() });
+    assert.equal(stopped.exitCode, 130);
+    assert.equal(stopped.objects.at(-1)?.type, 'watch.result');
   });
 
   const ordinary = [
