@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { type LoadedSchema, loadSchema, schemaBytes } from '../features/index.ts';
 import { certify } from '../models/index.ts';
-import type { GateReport, PublishedVersion } from '../registry/index.ts';
+import { type GateReport, type PublishedVersion, parseReference } from '../registry/index.ts';
 import {
   type Evaluation,
   evaluateModel,
@@ -53,6 +53,8 @@ export function registerTrain({ program, action }: Registrar): void {
 
 async function runTrain(context: Context, options: TrainOptions, data = ''): Promise<number> {
   const { output, config } = context;
+  // Before minutes of training, not after.
+  parseReference(`${options.name}@champion`);
   const schema = await loadSchema(options.schema);
   const rows = await readLabelledData(context, schema, data, options.labels);
   output.line(
