@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ROOT, runForeground } from './runtime.mjs';
+import { dirname, join } from 'node:path';
+import { bundledNode, ROOT, runForeground } from './runtime.mjs';
 
 /**
  * Installs the packages of the lock file where they are missing: `run` leaves the development packages
@@ -12,19 +13,38 @@ import { ROOT, runForeground } from './runtime.mjs';
 export async function install(flavour) {
   const wanted = await readPackages(join(ROOT, 'package-lock.json'));
   const present = await readPackages(join(ROOT, 'node_modules/.package-lock.json')).catch(() => ({}));
-  if (isCovered(wanted, present, flavour)) return 0;
+  if (isCovered(wanted, present, flavour)) return flavour === 'test' ? await buildNative() : 0;
 
   const what = flavour === 'run' ? 'the packages it runs on' : 'the packages for running and testing';
   process.stderr.write(`guardian: installing ${what} into node_modules (npm ci)\n`);
-  const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   if (flavour === 'run') args.push('--omit=dev');
+  const code = await npm(args);
+  if (code !== 0) {
+    process.stderr.write(`guardian: npm ci ended with ${code}; nothing was started\n`);
+    return code;
+  }
+  return flavour === 'test' ? await buildNative() : 0;
+}
+
+/**
+ * Builds the one package that has to be compiled, for tests of hardware keys, with the headers that the bundled Node
+ * brings along: nothing is downloaded. Where there is no compiler the tests that need it say so.
+ */
+async function buildNative() {
+  if (existsSync(join(ROOT, 'node_modules/pkcs11js/build/Release/pkcs11.node'))) return 0;
+  process.stderr.write('tests: building pkcs11js, which speaks to hardware tokens\n');
+  const headers = join(dirname(bundledNode()), '..');
+  const code = await npm(['rebuild', 'pkcs11js', '--loglevel=error', `--nodedir=${headers}`]);
+  if (code !== 0)
+    process.stderr.write('tests: pkcs11js could not be built (a C++ compiler and make are needed)\n');
+  // Interrupted is the end; a failed build is not.
+  return code > 128 ? code : 0;
+}
+
+function npm(args) {
   const [program, ...first] = npmCommand();
-  const code = await runForeground(program, [...first, ...args], {
-    cwd: ROOT,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  if (code !== 0) process.stderr.write(`guardian: npm ci ended with ${code}; nothing was started\n`);
-  return code;
+  return runForeground(program, [...first, ...args], { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 /** Whether each package that this platform and flavour take is present with the digest of the lock file. */
