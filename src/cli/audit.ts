@@ -16,7 +16,10 @@ import { withSession } from './session.ts';
 import { count, printable, table } from './text.ts';
 
 export function registerAudit({ program, action }: Registrar): void {
-  const audit = program.command('audit').description('The tamper-evident log of everything that was done.');
+  const audit = program
+    .command('audit')
+    .description('The tamper-evident log of everything that was done.')
+    .addHelpText('after', '\nExamples:\n  guardian audit show\n  guardian audit verify --json');
   audit
     .command('show')
     .description('Shows the newest entries, or those from an index on.')

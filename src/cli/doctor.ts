@@ -30,6 +30,7 @@ export function registerDoctor({ program, action }: Registrar): void {
   program
     .command('doctor')
     .description('Says what is installed, reachable and missing. Exit code 1 where something is bad.')
+    .addHelpText('after', '\nExample:\n  guardian doctor')
     .action(action(runDoctor));
 }
 
