@@ -35,7 +35,8 @@ interface FlowWriter {
 
 const WRITERS: Readonly<Record<string, FlowWriter>> = {
   '.csv': {
-    head: (features) => `${[...FLOW_CSV_COLUMNS, ...features].join(',')}\n`,
+    // A flow and its features share names: the raw count, and the value a model sees.
+    head: (features) => `${[...FLOW_CSV_COLUMNS, ...features.map((name) => `feature_${name}`)].join(',')}\n`,
     row: (flow, features) =>
       `${[...flowToCsvRow(flow), ...Object.values(features).map((value) => value ?? '')].join(',')}\n`,
   },

@@ -14,6 +14,7 @@ import { registerModels } from './models.ts';
 import type { Output } from './output.ts';
 import type { Registrar } from './registrar.ts';
 import { registerServe } from './serve.ts';
+import { printable } from './text.ts';
 import { registerTrain } from './train.ts';
 import { VERSION } from './version.ts';
 import { registerWatch } from './watch.ts';
@@ -51,7 +52,15 @@ export function createProgram(parts: ProgramParts): { run(argv: readonly string[
     .exitOverride()
     .configureOutput({
       writeOut: (text) => parts.output.raw(text),
-      writeErr: (text) => parts.output.note(text.trimEnd()),
+      // What was typed is echoed: by then it may be anything.
+      writeErr: (text) =>
+        parts.output.note(
+          text
+            .trimEnd()
+            .split('\n')
+            .map((line) => printable(line, 2_000))
+            .join('\n'),
+        ),
     })
     .showHelpAfterError('(run with --help for usage and examples)')
     .addHelpText('after', EXAMPLES);

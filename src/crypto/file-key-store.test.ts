@@ -224,3 +224,16 @@ test('a write that fails leaves file and memory as they were', async (t) => {
   await store.generate('wrapping');
   assert.equal((await store.list()).length, 5);
 });
+
+test('leaves no unlock file that opens nothing, when it stops while making one', async (t) => {
+  const at = await place(t);
+  armFaultPoints((name) => {
+    if (name === 'crypto.unlock.before-link') throw new RangeError('stopped');
+  });
+  t.after(() => armFaultPoints(undefined));
+  await assert.rejects(createFileKeyStore({ ...at, clock }), RangeError);
+  await assert.rejects(readFile(at.secret.path), { code: 'ENOENT' });
+  armFaultPoints(undefined);
+  await (await createFileKeyStore({ ...at, clock })).close();
+  assert.equal((await readFile(at.secret.path)).length, 32);
+});

@@ -1,8 +1,8 @@
 import { type Argon2Parameters, argon2, hkdfSync, randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, stat } from 'node:fs/promises';
+import { chmod, link, mkdir, open, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { syncFolder } from '../base/index.ts';
+import { faultPoint, syncFolder } from '../base/index.ts';
 import { CryptoError } from './errors.ts';
 import { SecretBuffer } from './secret-buffer.ts';
 
@@ -91,24 +91,31 @@ export async function deriveUnlockKeys(secret: UnlockSecret, record: UnlockRecor
   return { encryption, check };
 }
 
-/** Makes the unlock file (mode 0600, its folder 0700) unless it exists. Durable when resolved. */
+/**
+ * Makes the unlock file (mode 0600, its folder 0700) unless it exists. Durable when resolved. It is written whole
+ * beside its place and then linked there: a crash leaves no file that is too short to open anything.
+ */
 export async function ensureUnlockFile(path: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const secret = SecretBuffer.random(UNLOCK_BYTES);
+  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
   try {
-    const file = await open(path, 'wx', 0o600);
+    const file = await open(temporary, 'wx', 0o600);
     try {
       await secret.use((bytes) => file.writeFile(bytes));
       await file.sync();
     } finally {
       await file.close();
     }
-    await chmod(path, 0o600);
+    await chmod(temporary, 0o600);
+    faultPoint('crypto.unlock.before-link');
+    await link(temporary, path);
     await syncFolder(dirname(path));
   } catch (error) {
     if (!isCode(error, 'EEXIST')) throw error;
   } finally {
     secret.wipe();
+    await rm(temporary, { force: true });
   }
 }
 
