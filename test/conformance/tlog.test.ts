@@ -65,17 +65,16 @@ after(async () => {
 });
 
 /** Runs the Go program on a case; its exit code and what it said. */
-async function check(suite: Record<string, unknown>): Promise<{ code: number; said: string }> {
+async function check(
+  suite: Record<string, unknown>,
+): Promise<{ code: number; answer: string; complaints: string }> {
   const child = spawn('go', ['run', '.'], { cwd: PROGRAM, stdio: ['pipe', 'pipe', 'pipe'] });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk: Buffer) => {
-      said += chunk.toString();
-    });
-  }
+  // Apart: the first run tells on stderr what it downloads.
+  const texts = [child.stdout, child.stderr].map((stream) => stream.setEncoding('utf8').toArray());
   child.stdin.end(JSON.stringify(suite));
   const [code] = await once(child, 'close');
-  return { code, said };
+  const [answer, complaints] = await Promise.all(texts);
+  return { code, answer: (answer ?? []).join(''), complaints: (complaints ?? []).join('') };
 }
 
 test('golang.org/x/mod/sumdb verifies our note, fetches our tiles and agrees with our proofs', async (t) => {
@@ -96,9 +95,9 @@ test('golang.org/x/mod/sumdb verifies our note, fetches our tiles and agrees wit
   ] as const) {
     consistency.push(await log.consistencyProof(from, to));
   }
-  const { code, said } = await check({ verifierKey, base, proofs, consistency });
-  assert.equal(code, 0, said);
-  assert.deepEqual(JSON.parse(said), {
+  const { code, answer, complaints } = await check({ verifierKey, base, proofs, consistency });
+  assert.equal(code, 0, complaints);
+  assert.deepEqual(JSON.parse(answer), {
     size: SIZE,
     proofs: proofs.length,
     consistency: consistency.length,
