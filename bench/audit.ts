@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openAuditLog } from '../src/audit/index.ts';
 import { systemClock } from '../src/base/index.ts';
 import { canonicalJson, createFileKeyStore, type KeyStore, sha256Bytes } from '../src/crypto/index.ts';
+import { reportBench } from './support/report.ts';
 
 /** Durable appends a second, the log's against what appends and syncs each entry by itself. Notes in README.md. */
 
@@ -106,23 +107,21 @@ try {
   }
   const [rateLog, rateNaive] = [median(log), median(naive)];
   const round = (value: number, digits = 2) => Number(value.toFixed(digits));
-  const result = {
-    type: 'bench.result',
-    name: 'audit',
-    writers,
-    appends,
-    runs,
-    appendsPerSecond: round(rateLog, 0),
-    naivePerSecond: round(rateNaive, 0),
+  await reportBench({
+    bench: 'audit',
+    rows: [
+      { what: 'log', writers, appends, runs, appendsPerSecond: round(rateLog, 0) },
+      { what: 'naive', writers, appends, runs, appendsPerSecond: round(rateNaive, 0) },
+      {
+        what: 'floor',
+        syncMs: round(floor.syncMs, 3),
+        jsonUs: round(floor.jsonUs),
+        hashUs: round(floor.hashUs),
+      },
+    ],
     ratios: { naive: round(rateLog / rateNaive) },
-    floor: { syncMs: round(floor.syncMs, 3), jsonUs: round(floor.jsonUs), hashUs: round(floor.hashUs) },
     passed: rateLog >= 3000,
-  };
-  const file = join(import.meta.dirname, 'results', 'audit.json');
-  await mkdir(dirname(file), { recursive: true });
-  await writeFile(file, `${JSON.stringify(result, null, 2)}\n`);
-  process.stdout.write(`${JSON.stringify(result)}\n`);
-  process.exitCode = result.passed ? 0 : 1;
+  });
 } finally {
   await rm(root, { recursive: true });
 }

@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ManualClock, SeededRandom } from '../src/base/index.ts';
 import { growHistory } from '../test/support/long-history.ts';
 import { fixtureEvaluator, openHouse } from '../test/support/registry-fixture.ts';
+import { reportBench } from './support/report.ts';
 
 /**
  * How long it takes to answer who was champion at a time, with proofs, in a registry of many versions and changes; and
@@ -21,6 +22,9 @@ const { values } = parseArgs({
 const [versions, changes, others, asked] = [values.versions, values.changes, values.others, values.asked].map(
   Number,
 ) as [number, number, number, number];
+
+/** What an answer may take. */
+const TARGET_MS = 50;
 
 const root = await mkdtemp(join(values.folder, '.bench-history-'));
 const clock = new ManualClock();
@@ -59,30 +63,25 @@ try {
     if (i >= 10) times.push(ms);
   }
   times.sort((a, b) => a - b);
+  const entries = house.log.size;
   const whole = await timed(() => house.registry.history('flow'));
   const resolved = await timed(() => house.registry.resolve('flow@champion'));
   const back = await timed(() => house.registry.rollback('flow', 'champion', { principal: 'ops' }));
-  const result = {
-    type: 'bench.result',
-    name: 'history',
-    versions,
-    changes,
-    entries: house.log.size,
-    asked,
-    proofs: largest,
-    answerMs: { median: share(times, 0.5), p99: share(times, 0.99), largest: share(times, 1) },
-    targetMs: 50,
-    openMs: Math.round(opened.ms),
-    wholeHistoryMs: Math.round(whole.ms),
-    resolveMs: Number(resolved.ms.toFixed(2)),
-    rollbackMs: Number(back.ms.toFixed(1)),
-    node: process.version,
-  };
   await house.close();
-  await mkdir('bench/results', { recursive: true });
-  const line = JSON.stringify(result);
-  await writeFile('bench/results/history.json', `${line}\n`);
-  process.stdout.write(`${line}\n`);
+  const [median, p99, largestMs] = [share(times, 0.5), share(times, 0.99), share(times, 1)];
+  await reportBench({
+    bench: 'history',
+    rows: [
+      { what: 'answer', versions, changes, asked, proofs: largest, medianMs: median, p99Ms: p99, largestMs },
+      { what: 'open', entries, ms: Math.round(opened.ms) },
+      { what: 'whole history', ms: Math.round(whole.ms) },
+      { what: 'resolve', ms: Number(resolved.ms.toFixed(2)) },
+      { what: 'rollback', ms: Number(back.ms.toFixed(1)) },
+    ],
+    // No peer answers this question.
+    ratios: {},
+    passed: p99 <= TARGET_MS,
+  });
 } finally {
   await rm(root, { recursive: true, force: true });
 }
