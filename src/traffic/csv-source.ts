@@ -1,5 +1,5 @@
 import type { ByteSource } from './byte-source.ts';
-import { countName, newCounters } from './counters.ts';
+import { countFlow, countName, newCounters } from './counters.ts';
 import { parseCsv } from './csv.ts';
 import { TrafficError } from './errors.ts';
 import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
@@ -60,11 +60,7 @@ export class CsvSource implements FlowSource {
       countName(this.counters.malformed, flow);
       return undefined;
     }
-    this.counters.flows++;
-    for (const side of [flow.forward, flow.backward]) {
-      this.counters.packets += side.packets || 0;
-      this.counters.bytes += side.bytes || 0;
-    }
+    countFlow(this.counters, flow);
     return flow;
   }
 

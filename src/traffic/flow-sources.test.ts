@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { ethernet, FLAG, ipv4, pcapFile, tcp, udp } from '../../test/support/packets.ts';
-import { sharedDataPath } from '../../test/support/requires.ts';
+import { requireData } from '../../test/support/requires.ts';
 import { readCsvRows } from './csv.ts';
 import { TrafficError } from './errors.ts';
 import type { FlowRecord, FlowSource } from './flow.ts';
@@ -194,8 +194,8 @@ test('counts broken Zeek lines and refuses a log that is no conn.log', async () 
 });
 
 test('reads the Zeek samples of the shared data', async (t) => {
-  const path = sharedDataPath('zeek-suricata-argus-samples');
-  if (path === undefined) return t.skip('needs the shared data');
+  const path = requireData(t, 'zeek-suricata-argus-samples');
+  if (path === undefined) return;
   const rows = { 'port-scans__horizontal__conn.log.gz': 41, 'port-scans__vertical__conn.log.gz': 50 };
   const labelled = { 'test18-malicious-ctu-sme-11-win__zeek-labeled__conn.log.labeled.gz': 766 };
   for (const [name, count] of Object.entries({ ...rows, ...labelled })) {

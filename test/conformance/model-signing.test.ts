@@ -1,17 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
@@ -19,14 +8,15 @@ import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { ManualClock } from '../../src/base/index.ts';
 import { readExport, verifyBundle, verifyExport } from '../../src/registry/index.ts';
+import { type Ended, requirePython, runProgram } from '../support/python-environment.ts';
 import { makeCandidate, openHouse } from '../support/registry-fixture.ts';
 import { requireData, requireTool } from '../support/requires.ts';
 import { AUTHORITY, type CertifyOptions, certify, SIGNER } from '../support/signing-chain.ts';
 
 /** The reference implementation, and a dependency that it uses and does not declare. */
 const PACKAGES = ['model-signing==1.1.1', 'pyOpenSSL==26.4.0'];
-const ENVIRONMENT = fileURLToPath(new URL('./.venv/model-signing-1.1.1', import.meta.url));
-const TOOL = join(ENVIRONMENT, 'bin', 'model_signing');
+const NAME = 'model-signing-1.1.1';
+const TOOL = fileURLToPath(new URL(`./.venv/${NAME}/bin/model_signing`, import.meta.url));
 
 let folder: string;
 let exported: string;
@@ -50,47 +40,13 @@ before(async () => {
 
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-interface Ended {
-  readonly code: number;
-  readonly output: string;
-}
-
-function run(program: string, args: readonly string[]): Promise<Ended> {
-  return new Promise((resolve) => {
-    execFile(program, args, { timeout: 300_000 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 127;
-      resolve({ code, output: stdout + stderr });
-    });
-  });
-}
-
-/** Makes the virtual environment at the first call. Where that cannot be, the test is skipped, or fails under CI=true. */
+/** Whether the reference tool is at hand; the environment is made at the first call. */
 async function requireReference(t: TestContext): Promise<boolean> {
-  if (!requireTool(t, 'python3')) return false;
-  if (existsSync(TOOL)) return true;
-  // An environment cannot be moved once it is made, so one that was cut short is made anew.
-  rmSync(ENVIRONMENT, { recursive: true, force: true });
-  mkdirSync(join(ENVIRONMENT, '..'), { recursive: true });
-  const steps = [
-    await run('python3', ['-m', 'venv', ENVIRONMENT]),
-    await run(join(ENVIRONMENT, 'bin', 'pip'), [
-      'install',
-      '--quiet',
-      '--disable-pip-version-check',
-      ...PACKAGES,
-    ]),
-  ];
-  const failed = steps.find((step) => step.code !== 0);
-  if (failed === undefined) return true;
-  rmSync(ENVIRONMENT, { recursive: true, force: true });
-  const reason = `could not install ${PACKAGES.join(' and ')}: ${failed.output.trim().split('\n').at(-1)}`;
-  if (process.env.CI === 'true') assert.fail(reason);
-  t.skip(reason);
-  return false;
+  return (await requirePython(t, NAME, PACKAGES)) !== undefined;
 }
 
 async function reference(model: string): Promise<Ended> {
-  return await run(TOOL, [
+  return await runProgram(TOOL, [
     'verify',
     'key',
     model,
@@ -167,7 +123,7 @@ describe('an exported model', () => {
     const { privateKey, publicKey: theirs } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const keyPath = join(folder, 'their-key.pem');
     writeFileSync(keyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
-    const { code, output } = await run(TOOL, [
+    const { code, output } = await runProgram(TOOL, [
       'sign',
       'key',
       model,
@@ -196,7 +152,7 @@ async function signByReference(name: string, args: readonly string[]): Promise<s
   rmSync(join(model, 'model.sig'));
   const [method = '', ...rest] = args;
   const signature = ['--signature', join(model, 'model.sig')];
-  const { code, output } = await run(TOOL, ['sign', method, model, ...signature, ...rest]);
+  const { code, output } = await runProgram(TOOL, ['sign', method, model, ...signature, ...rest]);
   assert.equal(code, 0, output);
   return model;
 }
@@ -232,7 +188,7 @@ describe('a bundle of the reference tool', () => {
       // The tool, which signed it, agrees, on the same root.
       const signature = ['--signature', join(model, 'model.sig')];
       const theirs = ['verify', 'certificate', model, ...signature, '--certificate_chain', root.certFile];
-      const { code, output } = await run(TOOL, theirs);
+      const { code, output } = await runProgram(TOOL, theirs);
       assert.equal(code, 0, output);
       const clock = new ManualClock(Date.now());
       const house = await openHouse(join(folder, `house-${curve}`), clock);
