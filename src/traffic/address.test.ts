@@ -50,8 +50,8 @@ test('reads back every address it writes', () => {
   fc.assert(
     fc.property(word, word, word, word, (a, b, c, d) => {
       const text = formatIpv6(a, b, c, d);
-      assert.deepEqual(parseAddress(text), { text, version: 6 });
-      assert.deepEqual(parseAddress(formatIpv4(a)), { text: formatIpv4(a), version: 4 });
+      assert.deepEqual(parseAddress(text), { text, version: 6, words: [a, b, c, d] });
+      assert.deepEqual(parseAddress(formatIpv4(a)), { text: formatIpv4(a), version: 4, words: [a, 0, 0, 0] });
     }),
   );
   fc.assert(fc.property(fc.string({ maxLength: 50 }), (text) => void parseAddress(text)));

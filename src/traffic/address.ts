@@ -36,17 +36,26 @@ export function formatIpv6(w0: number, w1: number, w2: number, w3: number): stri
   return `${text(0, bestStart)}::${text(bestStart + bestLength, 8)}`;
 }
 
-/** An address in canonical text and its version, or undefined where `text` is none. Zones (`%eth0`) are refused. */
-export function parseAddress(text: string): { readonly text: string; readonly version: 4 | 6 } | undefined {
+export interface ParsedAddress {
+  /** Canonical text (RFC 5952). */
+  readonly text: string;
+  readonly version: 4 | 6;
+  /** Four 32-bit words, most significant first; IPv4 uses the first, the others are 0. */
+  readonly words: readonly [number, number, number, number];
+}
+
+/** Reads an address, or gives undefined where `text` is none. Zones (`%eth0`) are refused. */
+export function parseAddress(text: string): ParsedAddress | undefined {
   if (text.length > 45) return undefined;
   if (!text.includes(':')) {
     const word = parseIpv4(text);
-    return word === undefined ? undefined : { text: formatIpv4(word), version: 4 };
+    return word === undefined ? undefined : { text: formatIpv4(word), version: 4, words: [word, 0, 0, 0] };
   }
   const groups = parseIpv6(text);
   if (groups === undefined) return undefined;
   const word = (i: number) => (((groups[i] ?? 0) << 16) | (groups[i + 1] ?? 0)) >>> 0;
-  return { text: formatIpv6(word(0), word(2), word(4), word(6)), version: 6 };
+  const words = [word(0), word(2), word(4), word(6)] as const;
+  return { text: formatIpv6(...words), version: 6, words };
 }
 
 function parseIpv4(text: string): number | undefined {

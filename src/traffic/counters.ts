@@ -4,7 +4,7 @@ import type { FlowRecord, SourceCounters } from './flow.ts';
 const MAX_NAMES = 64;
 
 export function newCounters(): SourceCounters {
-  return { packets: 0, bytes: 0, flows: 0, fragments: 0, evicted: 0, ignored: {}, malformed: {} };
+  return { packets: 0, bytes: 0, flows: 0, fragments: 0, evicted: 0, ignored: {}, malformed: {}, limits: {} };
 }
 
 /** Adds one to the count of `name` in `table`. */

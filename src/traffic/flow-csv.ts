@@ -4,7 +4,7 @@ import {
   type DirectionCounts,
   END_REASONS,
   type FlowRecord,
-  type SourceKind,
+  SOURCE_KINDS,
 } from './flow.ts';
 
 /**
@@ -100,11 +100,10 @@ export function flowFromCsv(cell: (column: FlowCsvColumn) => string | undefined)
     startMs <= endMs &&
     [forward, backward].every(isCounts);
   if (!isValid) return 'csv-invalid-number';
-  const kinds: readonly SourceKind[] = ['packets', 'zeek', 'csv'];
   const answered = backward.packets > 0 ? 'SF' : 'S0';
   const handshake = cell('handshake_seen');
   return {
-    sourceKind: kinds.find((kind) => kind === cell('source_kind')) ?? 'csv',
+    sourceKind: SOURCE_KINDS.find((kind) => kind === cell('source_kind')) ?? 'csv',
     protocol,
     sourceAddress: source.text,
     destinationAddress: destination.text,

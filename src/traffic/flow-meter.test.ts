@@ -281,6 +281,7 @@ test('counts what it does not meter', () => {
     evicted: 0,
     ignored: { 'link-type-ieee802.11': 1 },
     malformed: { 'truncated-ethernet-header': 1 },
+    limits: {},
   });
 });
 

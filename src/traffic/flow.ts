@@ -1,7 +1,32 @@
 import type { Bytes, Milliseconds } from '../base/index.ts';
+import type { Measure } from './flow-measures.ts';
 
-/** Where a flow was measured: by our own meter, by Zeek, or by whoever wrote a flow CSV. */
-export type SourceKind = 'packets' | 'zeek' | 'csv';
+/** Where a flow was measured: by our own meter, by Zeek, Suricata, an exporter, or by whoever wrote a flow table. */
+export const SOURCE_KINDS = ['packets', 'zeek', 'csv', 'eve', 'netflow', 'ipfix'] as const;
+
+export type SourceKind = (typeof SOURCE_KINDS)[number];
+
+/** What a flow came wrapped in. MPLS labels and VLAN tags are no tunnel. */
+export const TUNNEL_KINDS = ['none', 'ip-in-ip', 'gre', 'vxlan', 'geneve', 'teredo', 'other'] as const;
+
+export type TunnelKind = (typeof TUNNEL_KINDS)[number];
+
+/** The innermost wrapping of a flow; flows of different tunnels are different flows. */
+export interface Tunnel {
+  readonly kind: Exclude<TunnelKind, 'none'>;
+  /** VNI of VXLAN and GENEVE, key of GRE, else 0. */
+  readonly id: number;
+}
+
+/** Texts from the wire, hostile by nature: escape them in every output. */
+export interface FlowNames {
+  /** Names asked for over DNS, the first few different ones. */
+  readonly dns?: readonly string[];
+  /** TLS server name of the ClientHello. */
+  readonly sni?: string;
+  /** JA4 fingerprint of the TLS client. */
+  readonly ja4?: string;
+}
 
 /**
  * How a connection went, in Zeek's words (conn.log, field conn_state). TCP uses all of them; for every other
@@ -87,6 +112,10 @@ export interface FlowRecord {
    * cannot do. S1 alone does not say so: as in Zeek it begins at the SYN+ACK. Absent where the source cannot know.
    */
   readonly handshakeSeen?: boolean;
+  /** What else was measured; what is absent was not reported. */
+  readonly measures?: Readonly<Partial<Record<Measure, number>>>;
+  readonly tunnel?: Tunnel;
+  readonly names?: FlowNames;
 }
 
 /** Bits of `DirectionCounts.tcpFlags`, as in the header (RFC 9293, section 3.1). */
@@ -108,6 +137,8 @@ export interface SourceCounters {
   readonly ignored: Record<string, number>;
   /** What is broken, by stable code: 'truncated-ipv4-header'. */
   readonly malformed: Record<string, number>;
+  /** What was cut to keep within a limit, by the limit's name: 'flows', 'names'. */
+  readonly limits: Record<string, number>;
 }
 
 /** Something that yields flows: a capture that is metered, or a file of flows. Read once. */

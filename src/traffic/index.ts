@@ -7,13 +7,28 @@ export {
   type DirectionCounts,
   END_REASONS,
   type EndReason,
+  type FlowNames,
   type FlowRecord,
   type FlowSource,
+  SOURCE_KINDS,
   type SourceCounters,
   type SourceKind,
   TCP_FLAGS,
+  TUNNEL_KINDS,
+  type Tunnel,
+  type TunnelKind,
 } from './flow.ts';
+export { FlowBatch, HANDSHAKE, IDENTITY, IDENTITY_WORDS } from './flow-batch.ts';
 export { FLOW_CSV_COLUMNS, type FlowCsvColumn, flowToCsvRow } from './flow-csv.ts';
+export {
+  DIRECTION_MEASURES,
+  FLOW_MEASURES,
+  FLOW_NUMBER_INDEX,
+  FLOW_NUMBERS,
+  type FlowNumber,
+  MEASURES,
+  type Measure,
+} from './flow-measures.ts';
 export { FlowMeter, METER_DEFAULTS, type MeterOptions } from './flow-meter.ts';
 export { openFlowSource } from './open-flow-source.ts';
 export { PCAP_WRITER_DEFAULTS, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
