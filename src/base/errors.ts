@@ -47,6 +47,16 @@ export const BASE_ERRORS = {
     retry: false,
     says: 'The configuration has an unknown key or a value outside its range; the message names it.',
   },
+  'base.kernel-invalid': {
+    category: 'resource',
+    retry: false,
+    says: 'A kernel of the package does not compile or does not fit its memory: install the package anew.',
+  },
+  'base.kernel-missing': {
+    category: 'resource',
+    retry: false,
+    says: 'A kernel of the package is not where it should be: install the package anew.',
+  },
   'base.queue-full': {
     category: 'resource',
     retry: true,

@@ -19,6 +19,15 @@ export {
 export { armFaultPoints, type FaultHandler, faultPoint } from './fault-point.ts';
 export { syncFolder, writeFileAtomic } from './files.ts';
 export {
+  instantiateKernel,
+  type KernelMemory,
+  type KernelMemoryOptions,
+  type KernelModule,
+  loadKernel,
+  newKernelMemory,
+  newSharedKernelMemory,
+} from './kernel.ts';
+export {
   createLogger,
   type LogFields,
   type Logger,

@@ -1,0 +1,3 @@
+export function ready(): u32 {
+  return 1;
+}
