@@ -2,7 +2,7 @@ import { createHistogram } from 'node:perf_hooks';
 import type { Detection } from '../alerts/index.ts';
 import type { Guardian } from '../guardian/index.ts';
 import type { LabLabels } from '../lab/index.ts';
-import type { FlowRecord } from '../traffic/index.ts';
+import { FlowBatch, type FlowRecord } from '../traffic/index.ts';
 
 /** How one kind of attack fared in the replay, counted in flows. */
 export interface AttackResult {
@@ -52,8 +52,9 @@ export async function replay(
     return tally;
   };
   for (const [i, flow] of flows.entries()) {
+    const batch = FlowBatch.from([flow], flow.sourceKind);
     const started = performance.now();
-    const { outcomes, detections } = await guardian.ingestFlows([flow], { route: 'demo', outcomes: true });
+    const { outcomes, detections } = await guardian.ingestFlows(batch, { route: 'demo', outcomes: true });
     latency.record(Math.max(1, Math.round((performance.now() - started) * 1e6)));
     const score = outcomes?.[0]?.score;
     const label = labels.labelOf(flow);

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { LoadedSchema } from '../features/index.ts';
 import { generate, LAB_LINK_TYPE, type LabLabels } from '../lab/index.ts';
-import { FlowMeter, type FlowRecord, type MeterOptions } from '../traffic/index.ts';
+import { FlowBatch, FlowMeter, type FlowRecord, type MeterOptions } from '../traffic/index.ts';
 import { type LabelledTable, labelFlows } from '../training/index.ts';
 
 /** What one run of the lab is for. No two runs share a seed. */
@@ -107,6 +107,7 @@ export async function labTable(
   });
 }
 
-function* batchesOf(flows: readonly FlowRecord[]): Generator<readonly FlowRecord[]> {
-  for (let from = 0; from < flows.length; from += 4_096) yield flows.slice(from, from + 4_096);
+function* batchesOf(flows: readonly FlowRecord[]): Generator<FlowBatch> {
+  for (let from = 0; from < flows.length; from += 4_096)
+    yield FlowBatch.from(flows.slice(from, from + 4_096), 'packets');
 }

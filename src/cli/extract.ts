@@ -69,10 +69,11 @@ async function runExtract(context: Context, options: ExtractOptions, source = ''
     };
     await put(writer.head(columns.map(({ name }) => name)));
     for await (const flows of opened.batches(context.signal)) {
-      const batch = extractor.extract(flows);
+      const records = flows.records();
+      const batch = extractor.extract(records);
       rejected += batch.rejected.length;
       let text = '';
-      for (const [row, flow] of flows.entries()) {
+      for (const [row, flow] of records.entries()) {
         const values = batch.values.subarray(row * batch.columns, (row + 1) * batch.columns);
         text += writer.row(
           flow,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Detection, formatLine, ocsfOf } from '../alerts/index.ts';
 import type { Guardian, IngestResult } from '../guardian/index.ts';
 import { createPolicy } from '../response/index.ts';
-import { type FlowRecord, type FlowSource, openFlowSource } from '../traffic/index.ts';
+import { type FlowBatch, type FlowSource, openFlowSource } from '../traffic/index.ts';
 import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
@@ -45,7 +45,7 @@ export function registerWatch({ program, action }: Registrar): void {
 
 /** Where flows go: into the guardian of this process, or over the socket into the owner's. */
 interface FlowSink {
-  ingest(flows: readonly FlowRecord[]): Promise<Omit<IngestResult, 'outcomes'>>;
+  ingest(flows: FlowBatch): Promise<Omit<IngestResult, 'outcomes'>>;
   end(): Promise<readonly Detection[]>;
 }
 
@@ -150,8 +150,9 @@ async function remoteSink(api: Api, reference: string): Promise<FlowSink> {
     ingest: async (flows) => {
       const total = newTotals();
       const detections: Detection[] = [];
-      for (let i = 0; i < flows.length; i += FLOWS_PER_REQUEST) {
-        const part = flows.slice(i, i + FLOWS_PER_REQUEST);
+      const records = flows.records();
+      for (let i = 0; i < records.length; i += FLOWS_PER_REQUEST) {
+        const part = records.slice(i, i + FLOWS_PER_REQUEST);
         const result = (await api.call('POST', `/v1/events?${query}`, part)) as Omit<
           IngestResult,
           'outcomes'

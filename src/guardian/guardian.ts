@@ -32,7 +32,7 @@ import {
 } from '../registry/index.ts';
 import type { Guardrails } from '../response/index.ts';
 import type { BlobStore, Database, StateOwner } from '../storage/index.ts';
-import type { FlowRecord } from '../traffic/index.ts';
+import type { FlowBatch } from '../traffic/index.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
 import { ModelShelf } from './model-shelf.ts';
 
@@ -182,8 +182,8 @@ export class Guardian {
     return this.#models.find(model);
   }
 
-  /** The route of data: extractor, engine, policy and guard rails, alerts. Flows are of one source kind. */
-  ingestFlows(flows: readonly FlowRecord[], options?: IngestOptions): Promise<IngestResult> {
+  /** The route of data: extractor, engine, policy and guard rails, alerts. The batch is only read. */
+  ingestFlows(flows: FlowBatch, options?: IngestOptions): Promise<IngestResult> {
     return this.#route.ingest(flows, options);
   }
 

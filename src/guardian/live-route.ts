@@ -4,7 +4,7 @@ import { FlowExtractor, type LoadedSchema } from '../features/index.ts';
 import type { Engine } from '../inference/index.ts';
 import type { Score } from '../models/index.ts';
 import { type Decision, type Guardrails, isSourceProven } from '../response/index.ts';
-import type { FlowRecord } from '../traffic/index.ts';
+import type { FlowBatch, FlowRecord } from '../traffic/index.ts';
 
 /** One flow at the end of the route of data. */
 export interface FlowOutcome {
@@ -65,29 +65,39 @@ export class LiveRoute {
     this.#scoring = metrics.histogram('scoring_seconds', 'Features to decision, a batch.');
   }
 
-  /** Extractor, engine, policy and guard rails, alerts. Flows are of one source kind. */
-  async ingest(flows: readonly FlowRecord[], options: IngestOptions = {}): Promise<IngestResult> {
+  /**
+   * Extractor, engine, policy and guard rails, alerts. The batch is only read, and not after this resolves. A flow
+   * becomes a record where something will hold it: a finding, or the caller who asked for outcomes.
+   */
+  async ingest(flows: FlowBatch, options: IngestOptions = {}): Promise<IngestResult> {
     const { engine, guardrails, detections: store, clock } = this.#parts;
-    const { model = this.#parts.modelName, route = DEFAULT_STREAM } = options;
+    const { model = this.#parts.modelName, route = DEFAULT_STREAM, outcomes: keep = false } = options;
     const started = clock.monotonic();
-    const batch = this.#extractor(route, model).extract(flows);
+    const batch = this.#extractor(route, model).extract(flows.records());
     const scores = await engine.score(batch, { model });
-    const outcomes = flows.map((flow, i): FlowOutcome => {
-      const score = scores[i] as Score;
+    const outcomes: FlowOutcome[] = [];
+    const counts = newCounts();
+    let lastEnd: Milliseconds = 0;
+    for (let row = 0; row < flows.rows; row++) {
+      const score = scores[row] as Score;
+      const nowMs = flows.number(row, 'end_ms');
+      const flow = keep || score.verdict === 'attack' ? flows.record(row) : undefined;
+      // Whatever is no attack proposes nothing, so its source decides nothing.
       const decision = guardrails.judge({
         score,
-        source: flow.sourceAddress,
-        sourceProven: isSourceProven(flow),
-        nowMs: flow.endMs,
+        source: flow?.sourceAddress ?? '',
+        sourceProven: flow !== undefined && isSourceProven(flow),
+        nowMs,
       });
-      return { flow, score, decision };
-    });
+      counts.verdicts[score.verdict]++;
+      counts.decisions[decision.verdict]++;
+      lastEnd = Math.max(lastEnd, nowMs);
+      if (flow !== undefined) outcomes.push({ flow, score, decision });
+    }
     this.#scoring.observe({}, (clock.monotonic() - started) / 1000);
-    const detections = [
-      ...(await store.record(outcomes, route)),
-      ...(await store.advance(lastEnd(flows), route)),
-    ];
-    return this.#count(outcomes, detections, options.outcomes === true);
+    const detections = [...(await store.record(outcomes, route)), ...(await store.advance(lastEnd, route))];
+    this.#count(counts, detections);
+    return { flows: flows.rows, ...counts, detections, ...(keep && { outcomes }) };
   }
 
   /** Closes the findings of a source that has ended, and forgets its windows. */
@@ -116,20 +126,21 @@ export class LiveRoute {
     return extractor;
   }
 
-  #count(outcomes: readonly FlowOutcome[], detections: readonly Detection[], keep: boolean): IngestResult {
-    const verdicts = { attack: 0, benign: 0, abstain: 0 };
-    const decisions = { allow: 0, observe: 0, 'would-block': 0, vetoed: 0, block: 0 };
-    for (const { score, decision } of outcomes) {
-      verdicts[score.verdict]++;
-      decisions[decision.verdict]++;
-    }
+  #count({ verdicts, decisions }: Counts, detections: readonly Detection[]): void {
     for (const [verdict, n] of Object.entries(verdicts)) if (n > 0) this.#flows.add({ verdict }, n);
     for (const [verdict, n] of Object.entries(decisions)) if (n > 0) this.#decisions.add({ verdict }, n);
     for (const { activity } of detections) this.#findings.add({ activity });
-    return { flows: outcomes.length, verdicts, decisions, detections, ...(keep && { outcomes }) };
   }
 }
 
-function lastEnd(flows: readonly FlowRecord[]): Milliseconds {
-  return flows.reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
+interface Counts {
+  readonly verdicts: Record<Score['verdict'], number>;
+  readonly decisions: Record<Decision['verdict'], number>;
+}
+
+function newCounts(): Counts {
+  return {
+    verdicts: { attack: 0, benign: 0, abstain: 0 },
+    decisions: { allow: 0, observe: 0, 'would-block': 0, vetoed: 0, block: 0 },
+  };
 }

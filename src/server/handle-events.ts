@@ -1,4 +1,4 @@
-import type { FlowRecord } from '../traffic/index.ts';
+import { FlowBatch, type FlowRecord } from '../traffic/index.ts';
 import { ServerError } from './errors.ts';
 import { type Handlers, parsePart, type ServedGuardian } from './handler.ts';
 import { SERVER_LIMITS } from './limits.ts';
@@ -38,9 +38,7 @@ export function unknownModel(name: string, version?: string): ServerError {
  * Flows of one source kind, from JSON or text with one a line. Throws `server.body-malformed`,
  * `server.request-invalid`, `server.too-many-rows`.
  */
-function readFlows(
-  body: string | readonly unknown[] | { readonly flows: readonly unknown[] },
-): readonly FlowRecord[] {
+function readFlows(body: string | readonly unknown[] | { readonly flows: readonly unknown[] }): FlowBatch {
   const values = typeof body === 'string' ? readLines(body) : 'flows' in body ? body.flows : body;
   checkRows(values.length);
   const flows = values.map((value, i) => parsePart(flowSchema, `body.${i}`, value) as FlowRecord);
@@ -48,7 +46,7 @@ function readFlows(
   if (stranger !== undefined) {
     throw new ServerError('server.request-invalid', 'body: expected flows of one source kind in a request');
   }
-  return flows;
+  return FlowBatch.from(flows, flows[0]?.sourceKind ?? 'packets');
 }
 
 function readLines(text: string): readonly unknown[] {

@@ -8,7 +8,7 @@ import { after, before, mock, suite, test } from 'node:test';
 import type { FastifyReply } from 'fastify';
 import { openServedHouse, type ServedHouse, sentAttack } from '../../test/support/served-guardian.ts';
 import { stateLayout } from '../storage/index.ts';
-import type { FlowRecord } from '../traffic/index.ts';
+import { FlowBatch, type FlowRecord } from '../traffic/index.ts';
 import { ensureAdminKey } from './access.ts';
 import { buildServer } from './build-server.ts';
 import { streamDetections } from './detection-stream.ts';
@@ -226,7 +226,10 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     assert.equal(context.streams.size, 1);
     await raw.reads(1);
     const { detections } = await guardian.ingestFlows(
-      Array.from({ length: 8 }, (_, i) => flowOf(sentAttack({ destinationPort: i + 1 }))),
+      FlowBatch.from(
+        Array.from({ length: 8 }, (_, i) => flowOf(sentAttack({ destinationPort: i + 1 }))),
+        'packets',
+      ),
       { route: 'slow' },
     );
     assert.equal(detections.length, 1);
@@ -235,7 +238,7 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     const flows = Array.from({ length: (SERVER_LIMITS.streamBuffer + 10) * 8 }, (_, i) =>
       flowOf(sentAttack({ sourceAddress: `10.1.${i >> 10}.${(i >> 3) & 127}`, destinationPort: i & 7 })),
     );
-    await guardian.ingestFlows(flows, { route: 'slow' });
+    await guardian.ingestFlows(FlowBatch.from(flows, 'packets'), { route: 'slow' });
     raw.drain();
     await raw.reads(4);
     assert.match(raw.written[2] ?? '', /^event: dropped\ndata: \{"dropped":\d+\}/);

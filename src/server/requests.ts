@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { VERSION_FORM } from '../registry/index.ts';
-import { CONNECTION_STATES, END_REASONS, parseAddress } from '../traffic/index.ts';
+import {
+  CONNECTION_STATES,
+  END_REASONS,
+  MEASURES,
+  type Measure,
+  parseAddress,
+  SOURCE_KINDS,
+  TUNNEL_KINDS,
+} from '../traffic/index.ts';
 import { CERTIFICATE_NAME } from './client-certificate.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { ROLES } from './roles.ts';
@@ -43,9 +51,26 @@ const direction = z.strictObject({
   tcpFlags: count,
 });
 
+/** Every measure may be left out, which says that the source does not report it. */
+const measures = z.partialRecord(
+  z.enum<Measure[]>([...MEASURES]),
+  z.number().min(-Number.MAX_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER),
+);
+
+const tunnel = z.strictObject({
+  kind: z.enum(TUNNEL_KINDS).exclude(['none']),
+  id: z.int().min(0).max(0xffff_ffff),
+});
+
+const names = z.strictObject({
+  dns: z.array(z.string().max(255)).max(4).exactOptional(),
+  sni: z.string().max(255).exactOptional(),
+  ja4: z.string().max(64).exactOptional(),
+});
+
 export const flowSchema = z
   .strictObject({
-    sourceKind: z.enum(['packets', 'zeek', 'csv']),
+    sourceKind: z.enum(SOURCE_KINDS),
     protocol: z.int().min(0).max(255),
     sourceAddress: address,
     destinationAddress: address,
@@ -58,6 +83,9 @@ export const flowSchema = z
     state: z.enum(CONNECTION_STATES),
     endReason: z.enum(END_REASONS).default('reported'),
     handshakeSeen: z.boolean().exactOptional(),
+    measures: measures.exactOptional(),
+    tunnel: tunnel.exactOptional(),
+    names: names.exactOptional(),
   })
   .refine(({ startMs, endMs }) => startMs <= endMs, 'expected startMs not after endMs');
 

@@ -3,6 +3,7 @@ import { countFlow, countName, newCounters } from './counters.ts';
 import { parseCsv } from './csv.ts';
 import { TrafficError } from './errors.ts';
 import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
+import { FlowBatch } from './flow-batch.ts';
 import { FLOW_CSV_COLUMNS, FLOW_CSV_REQUIRED, type FlowCsvColumn, flowFromCsv } from './flow-csv.ts';
 
 /** Whether a text that begins with `head` is a flow CSV: its first line names a column of ours. */
@@ -28,14 +29,14 @@ export class CsvSource implements FlowSource {
     this.counters = counters;
   }
 
-  async *batches(signal?: AbortSignal): AsyncGenerator<readonly FlowRecord[]> {
+  async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
     const stop = () => this.#bytes.stop();
     signal?.addEventListener('abort', stop);
     try {
       for await (const rows of parseCsv(this.#bytes.chunks)) {
         if (signal?.aborted === true) return;
         const flows = rows.map((row) => this.#flow(row)).filter((flow) => flow !== undefined);
-        if (flows.length > 0) yield flows;
+        yield* FlowBatch.runsOf(flows);
       }
     } catch (error) {
       if (!(error instanceof TrafficError && error.code === 'traffic.csv-malformed')) throw error;

@@ -64,6 +64,17 @@ export class FlowBatch {
     return batch;
   }
 
+  /** As `from`, for records of any kinds: a batch for each run of records of one kind, in order. */
+  static runsOf(records: readonly FlowRecord[]): FlowBatch[] {
+    const batches: FlowBatch[] = [];
+    for (let from = 0, to = 0; from < records.length; from = to) {
+      const { sourceKind } = records[from] as FlowRecord;
+      while (to < records.length && records[to]?.sourceKind === sourceKind) to++;
+      batches.push(FlowBatch.from(records.slice(from, to), sourceKind));
+    }
+    return batches;
+  }
+
   /** One column as a view; shape: capacity. */
   column(name: FlowNumber): Float64Array {
     const at = FLOW_NUMBER_INDEX[name] * this.capacity;

@@ -27,7 +27,7 @@ async function file(content: string | Uint8Array, name = 'no-suffix'): Promise<s
 
 async function flowsOf(source: FlowSource): Promise<FlowRecord[]> {
   const flows: FlowRecord[] = [];
-  for await (const batch of source.batches()) flows.push(...batch);
+  for await (const batch of source.batches()) flows.push(...batch.records());
   return flows;
 }
 
@@ -92,7 +92,7 @@ test('hands out the open flows when it is aborted', async () => {
   const later = new AbortController();
   const reasons = new Set<string>();
   for await (const batch of long.batches(later.signal)) {
-    for (const flow of batch) reasons.add(flow.endReason);
+    for (const flow of batch.records()) reasons.add(flow.endReason);
     later.abort();
   }
   assert.ok(long.counters.packets < packets.length);

@@ -1,4 +1,5 @@
 import type { Bytes, Milliseconds } from '../base/index.ts';
+import type { FlowBatch } from './flow-batch.ts';
 import type { Measure } from './flow-measures.ts';
 
 /** Where a flow was measured: by our own meter, by Zeek, Suricata, an exporter, or by whoever wrote a flow table. */
@@ -146,8 +147,9 @@ export interface FlowSource {
   readonly kind: SourceKind;
   readonly counters: SourceCounters;
   /**
-   * Flows in order of their end. When `signal` aborts, reading stops and the flows that are still open are handed
-   * out as if the source had ended there.
+   * Flows in order of their end, at least one a batch, each batch of one source kind. A batch is the source's own: it
+   * may be filled anew when the next one is asked for. When `signal` aborts, reading stops and the flows that are
+   * still open are handed out as if the source had ended there.
    */
-  batches(signal?: AbortSignal): AsyncIterable<readonly FlowRecord[]>;
+  batches(signal?: AbortSignal): AsyncIterable<FlowBatch>;
 }

@@ -2,6 +2,7 @@ import type { ByteSource } from './byte-source.ts';
 import type { CaptureReader, FaultSink, PacketSink } from './capture-reader.ts';
 import { countName } from './counters.ts';
 import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
+import { FlowBatch } from './flow-batch.ts';
 import { FlowMeter, type MeterOptions } from './flow-meter.ts';
 import { PcapReader } from './pcap-reader.ts';
 import { isPcapng, PcapngReader } from './pcapng-reader.ts';
@@ -30,7 +31,7 @@ export class PacketSource implements FlowSource {
     return this.#meter.counters;
   }
 
-  async *batches(signal?: AbortSignal): AsyncGenerator<readonly FlowRecord[]> {
+  async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
     const stop = () => this.#bytes.stop();
     signal?.addEventListener('abort', stop);
     try {
@@ -49,6 +50,7 @@ export class PacketSource implements FlowSource {
   }
 }
 
-function* slices(flows: readonly FlowRecord[]): Generator<readonly FlowRecord[]> {
-  for (let from = 0; from < flows.length; from += BATCH) yield flows.slice(from, from + BATCH);
+function* slices(flows: readonly FlowRecord[]): Generator<FlowBatch> {
+  for (let from = 0; from < flows.length; from += BATCH)
+    yield FlowBatch.from(flows.slice(from, from + BATCH), 'packets');
 }

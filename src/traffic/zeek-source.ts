@@ -2,6 +2,7 @@ import type { ByteSource } from './byte-source.ts';
 import { countFlow, countName, newCounters } from './counters.ts';
 import { TrafficError } from './errors.ts';
 import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
+import { FlowBatch } from './flow-batch.ts';
 import { textLines } from './text-lines.ts';
 import { ZEEK_FIELDS, ZEEK_REQUIRED, type ZeekEntry, type ZeekField, zeekFlow } from './zeek-flow.ts';
 
@@ -42,7 +43,7 @@ export class ZeekSource implements FlowSource {
     this.counters = counters;
   }
 
-  async *batches(signal?: AbortSignal): AsyncGenerator<readonly FlowRecord[]> {
+  async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
     const stop = () => this.#bytes.stop();
     signal?.addEventListener('abort', stop);
     try {
@@ -50,7 +51,7 @@ export class ZeekSource implements FlowSource {
       for await (const lines of textLines(this.#bytes.chunks, onFault)) {
         if (signal?.aborted === true) return;
         const flows = lines.map((line) => this.#flow(line)).filter((flow) => flow !== undefined);
-        if (flows.length > 0) yield flows;
+        if (flows.length > 0) yield FlowBatch.from(flows, this.kind);
       }
     } finally {
       signal?.removeEventListener('abort', stop);

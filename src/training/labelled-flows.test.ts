@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FlowExtractor, loadSchema } from '../features/index.ts';
-import type { DirectionCounts, FlowRecord } from '../traffic/index.ts';
+import { type DirectionCounts, FlowBatch, type FlowRecord } from '../traffic/index.ts';
 import { labelFlows } from './labelled-flows.ts';
 
 const COUNTS: DirectionCounts = { packets: 5, bytes: 400, payloadBytes: 200, tcpFlags: 0x1b };
@@ -28,7 +28,7 @@ test('flows become rows by the serving extractor, with their labels, kinds and t
   const batches = [[flow(80, 1000), flow(22, 2000)], [], [flow(80, 3000), flow(23, 4000)]];
   const seen: number[] = [];
   const table = await labelFlows({
-    batches,
+    batches: batches.map((flows) => FlowBatch.from(flows, 'packets')),
     schema,
     labelOf: ({ destinationPort }) =>
       destinationPort === 80 ? 'benign' : destinationPort === 22 ? 'password-guessing' : 'port-scan',

@@ -1,6 +1,6 @@
 import type { Digest } from '../base/index.ts';
 import { FlowExtractor, type LoadedSchema } from '../features/index.ts';
-import type { FlowRecord } from '../traffic/index.ts';
+import type { FlowBatch, FlowRecord } from '../traffic/index.ts';
 import { TrainingError } from './errors.ts';
 import type { LabelledTable } from './labelled-table.ts';
 
@@ -11,7 +11,7 @@ const MAX_VALUES = 500_000_000;
 
 export interface LabelledFlowsInput {
   /** Flows of one source, in the order in which it gives them. */
-  readonly batches: AsyncIterable<readonly FlowRecord[]> | Iterable<readonly FlowRecord[]>;
+  readonly batches: AsyncIterable<FlowBatch> | Iterable<FlowBatch>;
   /** A schema of kind flows. */
   readonly schema: LoadedSchema;
   /** `benign` or the kind of attack. */
@@ -37,9 +37,10 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
   const weights: number[] = [];
   const parts: Float32Array[] = [];
   for await (const flows of input.batches) {
-    const batch = extractor.extract(flows);
+    const records = flows.records();
+    const batch = extractor.extract(records);
     const refused = new Set(batch.rejected.map(({ row }) => row));
-    for (const [row, flow] of flows.entries()) {
+    for (const [row, flow] of records.entries()) {
       if (refused.has(row)) continue;
       const label = labelOf(flow);
       let type = typeNames.indexOf(label);
@@ -47,7 +48,7 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
       types.push(type);
       times.push(flow.endMs);
       if (weightOf !== undefined) weights.push(weightOf(flow));
-      parts.push(batch.values.subarray(row * columns, (row + 1) * columns));
+      parts.push(batch.values.slice(row * columns, (row + 1) * columns));
     }
     if (types.length * columns > MAX_VALUES) {
       throw new TrainingError(

@@ -82,7 +82,7 @@ async function compare(path: string, theirs: IndependentResult): Promise<(readon
   const missing = new Set(theirs.flows.keys());
   const source = await openFlowSource(path, WHOLE);
   for await (const batch of source.batches()) {
-    for (const flow of batch) {
+    for (const flow of batch.records()) {
       const ends = [
         flow.sourceAddress,
         String(flow.sourcePort),

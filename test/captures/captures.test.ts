@@ -21,8 +21,8 @@ test('meters every capture of the shared data to its end, and names what is malf
       const source = await openFlowSource(join(root, folder, name));
       let metered = 0;
       for await (const batch of source.batches()) {
-        flows += batch.length;
-        for (const flow of batch) {
+        flows += batch.rows;
+        for (const flow of batch.records()) {
           metered += flow.forward.packets + flow.backward.packets;
           assert.ok(flow.startMs <= flow.endMs, `${name}: a flow ends before it starts`);
           assert.ok(flow.forward.packets + flow.backward.packets > 0, `${name}: a flow without a packet`);

@@ -7,7 +7,7 @@ import { ManualClock } from '../../src/base/index.ts';
 import { configurationSchema } from '../../src/configuration.ts';
 import { type LoadedSchema, loadSchema } from '../../src/features/index.ts';
 import { type Guardian, openGuardian } from '../../src/guardian/index.ts';
-import type { FlowRecord } from '../../src/traffic/index.ts';
+import { FlowBatch, type FlowRecord } from '../../src/traffic/index.ts';
 import { toolPath } from '../support/requires.ts';
 import { flowCandidate, sentFlow } from '../support/served-guardian.ts';
 import { makeSoftHsm, requireSoftHsm, type SoftHsm } from '../support/softhsm.ts';
@@ -38,7 +38,7 @@ async function publishAndPromote(bias: number): Promise<string> {
 
 async function watch(): Promise<string | undefined> {
   const flow = { ...sentFlow(), handshakeSeen: true } as unknown as FlowRecord;
-  const { outcomes } = await guardian.ingestFlows([flow], { outcomes: true });
+  const { outcomes } = await guardian.ingestFlows(FlowBatch.from([flow], 'packets'), { outcomes: true });
   return outcomes?.[0]?.score.model.version;
 }
 
