@@ -17,6 +17,7 @@ export const SYSTEM_PACKAGES = [
   { tool: 'tshark', debian: 'tshark', use: 'the packet parser is compared with it' },
   { tool: 'softhsm2-util', debian: 'softhsm2', use: 'key stores are tested on a real PKCS#11 token' },
   { tool: 'pg_ctlcluster', debian: 'postgresql', use: 'the queries are tested on a real PostgreSQL' },
+  { tool: 'nats-server', debian: 'nats-server', use: 'the bus is tested on a real NATS' },
   { tool: 'openssl', debian: 'openssl', use: 'makes the certificates of the tests' },
   { tool: 'chromium', debian: 'chromium', use: 'the page is tested in a real browser' },
 ];
