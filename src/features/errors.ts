@@ -86,6 +86,16 @@ export const FEATURE_ERRORS = {
     retry: false,
     says: 'A feature batch has another schema, shape or kind of value than its schema says.',
   },
+  'features.backend-shape': {
+    category: 'validation',
+    retry: false,
+    says: 'An array given to a feature backend has the wrong length, or bin edges do not ascend; the message says which.',
+  },
+  'features.device-lost': {
+    category: 'resource',
+    retry: true,
+    says: 'The GPU was lost or refused work; the guardian computes on the CPU from then on.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type FeatureErrorCode = keyof typeof FEATURE_ERRORS;

@@ -1,3 +1,19 @@
+export { findDisagreement, TOLERANCE } from './backend/agreement.ts';
+export { CpuBackend } from './backend/cpu-backend.ts';
+export { MEASURED_COLUMNS, runOperation, type Sample, sampleOf } from './backend/crossover.ts';
+export {
+  BACKEND_OPERATIONS,
+  type BinColumn,
+  type FeatureBackend,
+  type FloatTable,
+  type Normalisation,
+  newReduction,
+  type Reduction,
+} from './backend/feature-backend.ts';
+export { MeasuredBackend } from './backend/measured-backend.ts';
+export { backendConfigSchema, openBackend } from './backend/open-backend.ts';
+export { openDevice } from './backend/open-device.ts';
+export { WebGpuBackend } from './backend/webgpu-backend.ts';
 export { ColumnCodec, isTextTransform, readValue } from './column-codec.ts';
 export { encodeEvent, encodeEventInto } from './encode-event.ts';
 export { FEATURE_ERRORS, FeatureError, type FeatureErrorCode } from './errors.ts';

@@ -1,0 +1,22 @@
+import { existsSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+
+/** Where distributions put the Vulkan loader and the software driver that chromium brings along. */
+const FOLDERS = ['/usr/lib/chromium', '/usr/lib64/chromium', '/usr/lib/chromium-browser'];
+const DRIVER = 'vk_swiftshader_icd.json';
+
+/**
+ * The environment in which a child process finds a software Vulkan driver (SwiftShader): it must be set before the
+ * package `webgpu` is loaded. Where there is none the test is marked as skipped, or fails under CI=true.
+ */
+export function requireSoftwareGpu(t: TestContext): NodeJS.ProcessEnv | undefined {
+  const folder = FOLDERS.find((path) => existsSync(`${path}/${DRIVER}`));
+  if (folder !== undefined) {
+    const loaders = [folder, process.env.LD_LIBRARY_PATH].filter(Boolean).join(':');
+    return { ...process.env, VK_DRIVER_FILES: `${folder}/${DRIVER}`, LD_LIBRARY_PATH: loaders };
+  }
+  const reason = `needs ${DRIVER} of chromium`;
+  if (process.env.CI === 'true') throw new Error(`${reason}, and CI=true allows no skip`);
+  t.skip(reason);
+  return undefined;
+}
