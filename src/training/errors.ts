@@ -17,6 +17,36 @@ export const TRAINING_ERRORS = {
     retry: false,
     says: 'A class has too few rows to train on and to hold some out; bring more rows.',
   },
+  'training.roster-refused': {
+    category: 'security',
+    retry: false,
+    says: 'The roster of a secure run is not signed by the approver, or breaks a rule on threshold and group size.',
+  },
+  'training.aggregation-tampered': {
+    category: 'security',
+    retry: false,
+    says: 'A message of secure aggregation is not what its sender signed or is held to; the message names the member.',
+  },
+  'training.aggregation-equivocation': {
+    category: 'security',
+    retry: false,
+    says: 'Members of a secure run were told different things; nothing was revealed.',
+  },
+  'training.aggregation-replayed': {
+    category: 'security',
+    retry: false,
+    says: 'A message of secure aggregation came a second time, late, or was made for another round.',
+  },
+  'training.aggregation-below-threshold': {
+    category: 'resource',
+    retry: true,
+    says: 'Too few members of a secure run are left for a sum to be opened; nothing was revealed.',
+  },
+  'training.aggregation-two-answers': {
+    category: 'security',
+    retry: false,
+    says: 'A second sum was asked for whose group differs by so few members that subtracting would show their data.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type TrainingErrorCode = keyof typeof TRAINING_ERRORS;

@@ -1,0 +1,318 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { sha256 } from '../../crypto/index.ts';
+import { TrainingError } from '../errors.ts';
+import { applyMask, deriveSecret, makeRoundKey, pairSecret, privateBytes, type RoundKey } from './masks.ts';
+import {
+  type AggregationId,
+  type Bodies,
+  contextOf,
+  isSameId,
+  type Phase,
+  type Sign,
+  type Signed,
+  signMessage,
+  transcriptOf,
+  verifyAll,
+} from './messages.ts';
+import type { Roster } from './roster.ts';
+import { splitSecret } from './shamir.ts';
+
+export interface AggregationMemberOptions {
+  /** Own id on the roster, which was verified with `verifyRoster`. */
+  readonly self: string;
+  readonly roster: Roster;
+  /** Signs with the member's identity key. */
+  readonly sign: Sign;
+}
+
+/** What a member holds of the sum that is being made. Wiped when it is answered or given up. */
+interface Open {
+  readonly id: AggregationId;
+  phase: Phase;
+  readonly sealing: RoundKey;
+  readonly masking: RoundKey;
+  readonly seed: Uint8Array;
+  adverts: ReadonlyMap<string, Signed<'advert'>>;
+  shares: ReadonlyMap<string, Signed<'shares'>>;
+  masked: ReadonlyMap<string, Signed<'masked'>>;
+}
+
+const SEAL_NONCE = 12;
+const SEAL_TAG = 16;
+const SECRET = 32;
+
+/**
+ * One member's side of secure aggregation by double masking (Bonawitz et al. 2017, protocol with active adversaries): the
+ * coordinator learns the sum of at least `minGroup` vectors and nothing of one. Call `advertise`, `share`, `mask`,
+ * `agree`, `reveal` in that order with what the coordinator relays; each answers an id once.
+ *
+ * Throws `training.aggregation-tampered` (a message is not what its sender signed), `-equivocation` (members were told
+ * different things), `-replayed` (an id or phase a second time), `-below-threshold` (too few) and `-two-answers` (a second
+ * sum of this tree whose members differ by so few that subtracting the sums would show their data). After any of
+ * them the sum is given up: nothing more is answered for its id.
+ */
+export class AggregationMember {
+  readonly #self: string;
+  readonly #roster: Roster;
+  readonly #sign: Sign;
+  #open: Open | undefined;
+  /** The newest id that was begun; older ones are not answered. */
+  #last: AggregationId | undefined;
+  /** Whose vectors were in the sums of the current tree that were opened. */
+  #opened: { tree: number; groups: ReadonlySet<string>[] } = { tree: -1, groups: [] };
+
+  constructor({ self, roster, sign }: AggregationMemberOptions) {
+    this.#self = self;
+    this.#roster = roster;
+    this.#sign = sign;
+  }
+
+  async advertise(id: AggregationId): Promise<Signed<'advert'>> {
+    if (id.run !== this.#roster.run) this.#fail('replayed', `the roster is for run ${this.#roster.run}`);
+    if (this.#last !== undefined && !isLater(id, this.#last))
+      this.#fail('replayed', 'this or a later round was begun');
+    this.abandon();
+    this.#last = { ...id };
+    const open: Open = {
+      id: { ...id },
+      phase: 'advert',
+      sealing: makeRoundKey(),
+      masking: makeRoundKey(),
+      seed: new Uint8Array(randomBytes(SECRET)),
+      adverts: new Map(),
+      shares: new Map(),
+      masked: new Map(),
+    };
+    this.#open = open;
+    return await this.#say(open, 'advert', {
+      sealing: open.sealing.publicKey,
+      masking: open.masking.publicKey,
+    });
+  }
+
+  async share(id: AggregationId, adverts: readonly Signed<'advert'>[]): Promise<Signed<'shares'>> {
+    const open = this.#enter(id, 'advert', 'shares');
+    return await this.#orGiveUp(async () => {
+      open.adverts = verifyAll(this.#roster, 'advert', id, adverts);
+      this.#expectGroup(open.adverts, 'advert');
+      const own = open.adverts.get(this.#self)?.body;
+      if (own?.sealing !== open.sealing.publicKey || own.masking !== open.masking.publicKey) {
+        this.#fail('tampered', 'the own advert is not among those relayed');
+      }
+      const { threshold, members } = this.#roster;
+      const secret = privateBytes(open.masking);
+      const split = { threshold, count: members.length };
+      const seeds = splitSecret(open.seed, split);
+      const keys = splitSecret(secret, split);
+      secret.fill(0);
+      const sealed: Record<string, string> = {};
+      const held: Record<string, Bodies['shares']['held'][string]> = {};
+      for (const [i, { id: to }] of members.entries()) {
+        const advert = open.adverts.get(to);
+        if (advert === undefined) continue;
+        const both = Buffer.concat([
+          (seeds[i] as { bytes: Uint8Array }).bytes,
+          (keys[i] as { bytes: Uint8Array }).bytes,
+        ]);
+        held[to] = { seed: sha256(both.subarray(0, SECRET)), key: sha256(both.subarray(SECRET)) };
+        sealed[to] = this.#seal(open, to, advert.body.sealing, both);
+        both.fill(0);
+      }
+      for (const share of [...seeds, ...keys]) share.bytes.fill(0);
+      return await this.#say(open, 'shares', {
+        adverts: transcriptOf(open.adverts),
+        seed: sha256(open.seed),
+        sealed,
+        held,
+      });
+    });
+  }
+
+  /** Masks `vector` in place, modulo 2^32, and announces it. It is then safe to hand to the coordinator. */
+  async mask(
+    id: AggregationId,
+    shares: readonly Signed<'shares'>[],
+    vector: Int32Array,
+  ): Promise<Signed<'masked'>> {
+    const open = this.#enter(id, 'shares', 'masked');
+    return await this.#orGiveUp(async () => {
+      open.shares = verifyAll(this.#roster, 'shares', id, shares);
+      this.#expectGroup(open.shares, 'shares');
+      const transcript = transcriptOf(open.adverts);
+      for (const { from, body } of open.shares.values()) {
+        if (body.adverts !== transcript) this.#fail('equivocation', `${from} was shown other adverts`);
+        if (!open.adverts.has(from)) this.#fail('tampered', `shares of ${from}, who did not advertise`);
+      }
+      if (!open.shares.has(this.#self)) this.#fail('tampered', 'the own shares are not among those relayed');
+      applyMask(vector, deriveSecret(open.seed, this.#context(open, 'self', this.#self)), 1);
+      for (const other of open.shares.keys()) {
+        if (other === this.#self) continue;
+        const seed = this.#pairSeed(open, other);
+        applyMask(vector, seed, this.#self < other ? 1 : -1);
+        seed.fill(0);
+      }
+      return await this.#say(open, 'masked', {
+        shares: transcriptOf(open.shares),
+        vector: vectorDigest(vector),
+        length: vector.length,
+      });
+    });
+  }
+
+  /** Signs whose vectors the coordinator says to have received. */
+  async agree(id: AggregationId, masked: readonly Signed<'masked'>[]): Promise<Signed<'agreement'>> {
+    const open = this.#enter(id, 'masked', 'agreement');
+    return await this.#orGiveUp(async () => {
+      open.masked = verifyAll(this.#roster, 'masked', id, masked);
+      this.#expectGroup(open.masked, 'masked');
+      const transcript = transcriptOf(open.shares);
+      for (const { from, body } of open.masked.values()) {
+        if (body.shares !== transcript) this.#fail('equivocation', `${from} was shown other shares`);
+        if (!open.shares.has(from)) this.#fail('tampered', `a vector of ${from}, who did not share`);
+      }
+      return await this.#say(open, 'agreement', {
+        masked: transcriptOf(open.masked),
+        survivors: [...open.masked.keys()].sort(),
+      });
+    });
+  }
+
+  /** Hands out the shares that open the sum, once enough members have signed that they see the same group. */
+  async reveal(id: AggregationId, agreements: readonly Signed<'agreement'>[]): Promise<Signed<'reveal'>> {
+    const open = this.#enter(id, 'agreement', 'reveal');
+    return await this.#orGiveUp(async () => {
+      const agreed = verifyAll(this.#roster, 'agreement', id, agreements);
+      this.#expectGroup(agreed, 'agreement');
+      const transcript = transcriptOf(open.masked);
+      const survivors = [...open.masked.keys()].sort();
+      for (const { from, body } of agreed.values()) {
+        if (body.masked !== transcript || body.survivors.join() !== survivors.join()) {
+          this.#fail('equivocation', `${from} was told of another group`);
+        }
+      }
+      this.#expectApart(id.tree, new Set(survivors));
+      const seeds: Record<string, string> = {};
+      const keys: Record<string, string> = {};
+      for (const [owner, { body }] of open.shares) {
+        const both = this.#unseal(open, owner, body.sealed[this.#self]);
+        const isSurvivor = open.masked.has(owner);
+        const share = isSurvivor ? both.subarray(0, SECRET) : both.subarray(SECRET);
+        const held = body.held[this.#self];
+        if (sha256(share) !== (isSurvivor ? held?.seed : held?.key)) {
+          this.#fail('tampered', `the share of ${owner} is not the one it is held to`);
+        }
+        (isSurvivor ? seeds : keys)[owner] = share.toString('base64');
+        both.fill(0);
+      }
+      const message = await this.#say(open, 'reveal', { seeds, keys });
+      this.abandon();
+      return message;
+    });
+  }
+
+  /** Gives the open sum up and wipes its secrets. Its id is not answered any more. */
+  abandon(): void {
+    this.#open?.seed.fill(0);
+    this.#open = undefined;
+  }
+
+  /** The open sum, which must have reached `from`; it moves to `to` before anything is said. */
+  #enter(id: AggregationId, from: Phase, to: Phase): Open {
+    const open = this.#open;
+    if (open === undefined || !isSameId(open.id, id)) return this.#fail('replayed', 'no such round is open');
+    if (open.phase !== from)
+      return this.#fail('replayed', `expected to be asked after ${open.phase}, not ${from}`);
+    open.phase = to;
+    return open;
+  }
+
+  async #orGiveUp<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.abandon();
+      throw error;
+    }
+  }
+
+  /** Two opened sums of one tree are of one group, or of groups that differ by enough members to hide each one. */
+  #expectApart(tree: number, group: ReadonlySet<string>): void {
+    if (this.#opened.tree !== tree) this.#opened = { tree, groups: [] };
+    for (const earlier of this.#opened.groups) {
+      const apart = earlier.symmetricDifference(group).size;
+      if (apart > 0 && apart < this.#roster.minGroup) {
+        this.#fail('two-answers', `${apart} members are between this group and one that was answered`);
+      }
+    }
+    this.#opened.groups.push(group);
+  }
+
+  #expectGroup(messages: ReadonlyMap<string, unknown>, phase: Phase): void {
+    const least = Math.max(this.#roster.threshold, this.#roster.minGroup);
+    if (messages.size < least) {
+      this.#fail('below-threshold', `expected ${phase} of at least ${least} members, got ${messages.size}`);
+    }
+  }
+
+  #pairSeed(open: Open, other: string): Uint8Array {
+    const advert = open.adverts.get(other)?.body.masking ?? '';
+    const pair = [this.#self, other].sort();
+    const seed = pairSecret(open.masking, advert, this.#context(open, 'pair', ...pair));
+    return seed ?? this.#fail('tampered', `the masking key of ${other} is none`);
+  }
+
+  #seal(open: Open, to: string, publicKey: string, plain: Uint8Array): string {
+    const key = pairSecret(open.sealing, publicKey, this.#context(open, 'seal', this.#self, to));
+    if (key === undefined) return this.#fail('tampered', `the sealing key of ${to} is none`);
+    const nonce = randomBytes(SEAL_NONCE);
+    const cipher = createCipheriv('aes-256-gcm', key, nonce);
+    const body = Buffer.concat([cipher.update(plain), cipher.final()]);
+    key.fill(0);
+    return Buffer.concat([nonce, body, cipher.getAuthTag()]).toString('base64');
+  }
+
+  #unseal(open: Open, from: string, text: string | undefined): Buffer {
+    const bytes = Buffer.from(text ?? '', 'base64');
+    const advert = open.adverts.get(from)?.body.sealing ?? '';
+    const key = pairSecret(open.sealing, advert, this.#context(open, 'seal', from, this.#self));
+    if (key === undefined || bytes.length !== SEAL_NONCE + 2 * SECRET + SEAL_TAG) {
+      return this.#fail('tampered', `${from} sealed no share for ${this.#self}`);
+    }
+    try {
+      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, SEAL_NONCE));
+      decipher.setAuthTag(bytes.subarray(-SEAL_TAG));
+      return Buffer.concat([decipher.update(bytes.subarray(SEAL_NONCE, -SEAL_TAG)), decipher.final()]);
+    } catch {
+      return this.#fail('tampered', `the share that ${from} sealed does not open`);
+    } finally {
+      key.fill(0);
+    }
+  }
+
+  #context(open: Open, ...words: readonly string[]): string {
+    return contextOf(this.#roster, open.id, ...words);
+  }
+
+  #say<P extends Phase>(open: Open, phase: P, body: Bodies[P]): Promise<Signed<P>> {
+    return signMessage<P>(this.#roster, { phase, id: open.id, from: this.#self, body }, this.#sign);
+  }
+
+  #fail(
+    what: 'tampered' | 'equivocation' | 'replayed' | 'below-threshold' | 'two-answers',
+    why: string,
+  ): never {
+    throw new TrainingError(`training.aggregation-${what}`, `${this.#self}: ${why}`);
+  }
+}
+
+/** Digest that holds a member to the vector it announced. */
+export function vectorDigest(vector: Int32Array): ReturnType<typeof sha256> {
+  return sha256(new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength));
+}
+
+/** Whether an id comes after another in the order tree, round, attempt. */
+function isLater(a: AggregationId, b: AggregationId): boolean {
+  if (a.tree !== b.tree) return a.tree > b.tree;
+  if (a.round !== b.round) return a.round > b.round;
+  return a.attempt > b.attempt;
+}

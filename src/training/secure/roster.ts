@@ -1,0 +1,87 @@
+import { z } from 'zod';
+import type { Digest } from '../../base/index.ts';
+import { canonicalJson, type KeyAlgorithm, sha256, verifySignature } from '../../crypto/index.ts';
+import { TrainingError } from '../errors.ts';
+
+/** Members of a secure run at most: Shamir's points are bytes. */
+export const MAX_MEMBERS = 255;
+/** Fewer than this would let two of them compute the third one's data. */
+export const LEAST_GROUP = 3;
+
+const memberSchema = z.strictObject({
+  id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
+  algorithm: z.enum(['ecdsa-p256', 'ed25519']),
+  publicKeyPem: z.string().max(4096),
+});
+
+const rosterSchema = z.strictObject({
+  v: z.literal(1),
+  run: z.string().min(1).max(128),
+  members: z.array(memberSchema).min(LEAST_GROUP).max(MAX_MEMBERS),
+  /** Members who must answer for a sum to be opened; more than two thirds, so that two groups cannot both reach it. */
+  threshold: z.int(),
+  /** Members in a sum at least, and members by which two opened sums of one tree differ at least. */
+  minGroup: z.int().min(LEAST_GROUP),
+  approver: z.string().min(1).max(128),
+});
+
+/** Who takes part in a secure run, under which rules. Signed by an approver, never by the coordinator. */
+export type Roster = Readonly<z.output<typeof rosterSchema>>;
+export type RosterMember = Readonly<z.output<typeof memberSchema>>;
+
+export interface SignedRoster {
+  readonly roster: Roster;
+  /** Base64, over `rosterBytes`. */
+  readonly signature: string;
+}
+
+/** The key of the approver whom a member or coordinator trusts. */
+export interface TrustedApprover {
+  readonly algorithm: KeyAlgorithm;
+  readonly publicKeyPem: string;
+}
+
+/** Smallest allowed threshold of n members: more than two thirds (Bonawitz et al. 2017, section 6.2). */
+export function leastThreshold(n: number): number {
+  return Math.floor((2 * n) / 3) + 1;
+}
+
+/** What an approver signs. */
+export function rosterBytes(roster: Roster): Uint8Array {
+  return new TextEncoder().encode(`guardian-roster-v1\n${canonicalJson(roster)}`);
+}
+
+/** Names the roster in every message. */
+export function rosterDigest(roster: Roster): Digest {
+  return sha256(rosterBytes(roster));
+}
+
+/** The roster, if the approver signed it and its rules hold. Throws `training.roster-refused`. */
+export function verifyRoster(signed: SignedRoster, approver: TrustedApprover): Roster {
+  const refuse = (why: string): never => {
+    throw new TrainingError('training.roster-refused', why);
+  };
+  const parsed = rosterSchema.safeParse(signed.roster);
+  if (!parsed.success)
+    return refuse(`expected a roster, got one whose ${parsed.error.issues[0]?.path.join('.')} is not`);
+  const roster = parsed.data;
+  const signature = Buffer.from(signed.signature, 'base64');
+  if (!verifySignature(approver.publicKeyPem, approver.algorithm, rosterBytes(roster), signature)) {
+    return refuse(`the signature of ${roster.approver} does not verify`);
+  }
+  const { members, threshold, minGroup } = roster;
+  if (new Set(members.map(({ id }) => id)).size < members.length) return refuse('a member is named twice');
+  if (new Set(members.map(({ publicKeyPem }) => publicKeyPem)).size < members.length) {
+    return refuse('two members have one key');
+  }
+  if (members.some(({ publicKeyPem }) => publicKeyPem === approver.publicKeyPem)) {
+    return refuse('the approver is a member');
+  }
+  if (threshold < leastThreshold(members.length) || threshold > members.length) {
+    return refuse(
+      `expected a threshold from ${leastThreshold(members.length)} to ${members.length}, got ${threshold}`,
+    );
+  }
+  if (minGroup > members.length) return refuse(`expected minGroup up to ${members.length}, got ${minGroup}`);
+  return roster;
+}
