@@ -1,3 +1,4 @@
+export { type BatchCost, BatchSize, type BatchSizeOptions } from './batch-size.ts';
 export { type Clock, ManualClock, systemClock } from './clock.ts';
 export {
   type ConfigOrigin,
