@@ -21,6 +21,8 @@ export interface ByteSource {
   readonly chunks: AsyncIterable<Chunk>;
   /** Ends the reading early; `chunks` then ends without an error. */
   stop(): void;
+  /** Whether, after `stop`, what was captured until then still comes. */
+  readonly lingers?: boolean;
 }
 
 /**

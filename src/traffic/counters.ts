@@ -4,15 +4,25 @@ import type { FlowRecord, SourceCounters } from './flow.ts';
 const MAX_NAMES = 64;
 
 export function newCounters(): SourceCounters {
-  return { packets: 0, bytes: 0, flows: 0, fragments: 0, evicted: 0, ignored: {}, malformed: {}, limits: {} };
+  return {
+    packets: 0,
+    bytes: 0,
+    flows: 0,
+    fragments: 0,
+    evicted: 0,
+    ignored: {},
+    malformed: {},
+    limits: {},
+    lost: {},
+  };
 }
 
-/** Adds one to the count of `name` in `table`. */
-export function countName(table: Record<string, number>, name: string): void {
+/** Adds `amount` to the count of `name` in `table`. */
+export function countName(table: Record<string, number>, name: string, amount = 1): void {
   const count = table[name];
-  if (count !== undefined) table[name] = count + 1;
-  else if (Object.keys(table).length < MAX_NAMES) table[name] = 1;
-  else table.other = (table.other ?? 0) + 1;
+  if (count !== undefined) table[name] = count + amount;
+  else if (Object.keys(table).length < MAX_NAMES) table[name] = amount;
+  else table.other = (table.other ?? 0) + amount;
 }
 
 /** Counts a flow that its source reports whole, with what it says of packets and bytes. */

@@ -15,7 +15,7 @@ export const TRAFFIC_ERRORS = {
   'traffic.unknown-format': {
     category: 'validation',
     retry: false,
-    says: 'The content is none of the formats that are read: pcap, pcapng, Zeek conn.log, flow CSV.',
+    says: 'The content is none of the formats that are read; the message names them.',
   },
   'traffic.missing-column': {
     category: 'validation',
@@ -26,6 +26,71 @@ export const TRAFFIC_ERRORS = {
     category: 'validation',
     retry: false,
     says: 'A quoted CSV field does not end, or a field, row or column count is over its limit.',
+  },
+  'traffic.interface-missing': {
+    category: 'validation',
+    retry: false,
+    says: 'There is no network interface of that name; the message names those there are.',
+  },
+  'traffic.capture-tool-missing': {
+    category: 'resource',
+    retry: false,
+    says: 'Capturing needs tcpdump, which is not installed or not in PATH.',
+  },
+  'traffic.capture-denied': {
+    category: 'security',
+    retry: false,
+    says: 'tcpdump may not capture: run as root, or give it the capability cap_net_raw.',
+  },
+  'traffic.filter-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'The capture filter is not one that pcap-filter(7) describes; the message says what tcpdump thinks of it.',
+  },
+  'traffic.interface-gone': {
+    category: 'resource',
+    retry: true,
+    says: 'The interface disappeared or went down while it was captured; what was seen until then was handed out.',
+  },
+  'traffic.capture-failed': {
+    category: 'resource',
+    retry: true,
+    says: 'tcpdump ended by itself; the message holds its last words.',
+  },
+  'traffic.record-exists': {
+    category: 'validation',
+    retry: false,
+    says: 'The file to record into exists: nothing is overwritten.',
+  },
+  'traffic.record-failed': {
+    category: 'resource',
+    retry: true,
+    says: 'The file to record into cannot be made; the cause says why.',
+  },
+  'traffic.record-unsupported': {
+    category: 'validation',
+    retry: false,
+    says: 'Only packets can be recorded: a live capture, or a pcap or pcapng file or pipe.',
+  },
+  'traffic.parquet-malformed': {
+    category: 'validation',
+    retry: false,
+    says: 'A Parquet file is damaged, over a limit, or holds columns of another type than expected; the message says which.',
+  },
+  'traffic.follow-unsupported': {
+    category: 'validation',
+    retry: false,
+    says: 'What is followed is a capture or a log that grows, or a folder of captures.',
+  },
+  'traffic.collector-address-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'The address of a flow collector is not understood, or it would hear exporters that nobody named.',
+  },
+  'traffic.collector-bind-failed': {
+    category: 'resource',
+    retry: true,
+    says: 'The flow collector cannot listen at its address; the cause says why.',
   },
   'traffic.meter-options-invalid': {
     category: 'validation',

@@ -140,6 +140,8 @@ export interface SourceCounters {
   readonly malformed: Record<string, number>;
   /** What was cut to keep within a limit, by the limit's name: 'flows', 'names'. */
   readonly limits: Record<string, number>;
+  /** What never reached us, or a recording, by where it was lost: packets 'kernel', 'interface', 'unread'; bytes 'record'. */
+  readonly lost: Record<string, number>;
 }
 
 /** Something that yields flows: a capture that is metered, or a file of flows. Read once. */

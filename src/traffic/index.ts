@@ -30,5 +30,8 @@ export {
   type Measure,
 } from './flow-measures.ts';
 export { FlowMeter, METER_DEFAULTS, type MeterOptions } from './flow-meter.ts';
-export { openFlowSource } from './open-flow-source.ts';
+export { CaptureRecord, RECORD_DEFAULTS, type RecordOptions } from './live/capture-record.ts';
+export { interfaceNames } from './live/interfaces.ts';
+export { captureUser, LIVE_DEFAULTS, type LiveOptions } from './live/live-bytes.ts';
+export { openFlowSource, type SourceOptions } from './open-flow-source.ts';
 export { PCAP_WRITER_DEFAULTS, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';

@@ -1,34 +1,114 @@
-import { openBytes } from './byte-source.ts';
+import { stat } from 'node:fs/promises';
+import type { Clock } from '../base/index.ts';
+import { type ByteSource, openBytes } from './byte-source.ts';
 import { countName, newCounters } from './counters.ts';
 import { CsvSource, isFlowCsv } from './csv-source.ts';
 import { TrafficError } from './errors.ts';
-import type { FlowSource } from './flow.ts';
+import type { FlowSource, SourceCounters } from './flow.ts';
 import type { MeterOptions } from './flow-meter.ts';
+import { CaptureRecord, type RecordOptions } from './live/capture-record.ts';
+import { interfaceNames, LIVE_PREFIX, namedInterface } from './live/interfaces.ts';
+import { type LiveOptions, openInterface } from './live/live-bytes.ts';
 import { PacketSource } from './packet-source.ts';
 import { isPcap } from './pcap-reader.ts';
 import { isPcapng } from './pcapng-reader.ts';
 import { isJsonLines, isZeekTsv, ZeekSource } from './zeek-source.ts';
 
+/** How a source is opened; the options of the meter are for captures, where we meter. */
+export interface SourceOptions extends MeterOptions {
+  /** What a live capture is given beside its interface. */
+  readonly live: Partial<LiveOptions>;
+  /** Where the packets are written as they came. */
+  readonly record: Partial<RecordOptions> & Pick<RecordOptions, 'path'>;
+  readonly clock: Clock;
+}
+
 /**
  * Opens whatever holds traffic, told by its first bytes and never by its name: pcap, pcapng, Zeek conn.log (TSV or
- * JSON) and flow CSV, each plain or gzip; `-` is standard input. `options` are for captures, where we meter.
- * Throws `traffic.source-missing`, `traffic.unknown-format` and `traffic.meter-options-invalid`; reading throws
+ * JSON) and flow CSV, each plain or gzip; `-` is standard input. A network interface, where no file has its name or
+ * spelled `live:NAME`, is captured by tcpdump.
+ *
+ * Throws `traffic.source-missing`, `traffic.unknown-format`, `traffic.meter-options-invalid`, what `openInterface` throws,
+ * and where packets are recorded `traffic.record-exists`, `-failed` and `-unsupported`; reading throws
  * `traffic.missing-column` and `traffic.read-failed`.
  */
-export async function openFlowSource(path: string, options: Partial<MeterOptions> = {}): Promise<FlowSource> {
+export async function openFlowSource(
+  source: string,
+  options: Partial<SourceOptions> = {},
+): Promise<FlowSource> {
   const counters = newCounters();
-  const bytes = await openBytes(path, (code) => countName(counters.malformed, code));
+  const live = await liveInterface(source);
+  if (live !== undefined) {
+    // The file first: packets are not asked for before there is a place for them.
+    const record = await openRecord(options, counters);
+    try {
+      const bytes = await openInterface(live, counters.lost, options.live);
+      return packetSource(bytes, options, counters, record);
+    } catch (error) {
+      await record?.discard();
+      throw error;
+    }
+  }
+  const bytes = await openBytes(source, (code) => countName(counters.malformed, code)).catch((error) => {
+    throw withInterfaces(source, error);
+  });
   try {
-    if (isPcap(bytes.head) || isPcapng(bytes.head)) return new PacketSource(bytes, options, counters);
+    if (isPcap(bytes.head) || isPcapng(bytes.head)) {
+      return packetSource(bytes, options, counters, await openRecord(options, counters));
+    }
+    if (options.record !== undefined) {
+      throw new TrafficError(
+        'traffic.record-unsupported',
+        `${source} is no capture: it has no packets to record`,
+      );
+    }
     const head = new TextDecoder().decode(bytes.head);
     if (isZeekTsv(head)) return new ZeekSource(bytes, false, counters);
     if (isJsonLines(head)) return new ZeekSource(bytes, true, counters);
     if (isFlowCsv(head)) return new CsvSource(bytes, counters);
-    throw unknownFormat(path, bytes.head, counters.malformed['damaged-gzip'] !== undefined);
+    throw unknownFormat(source, bytes.head, counters.malformed['damaged-gzip'] !== undefined);
   } catch (error) {
     bytes.stop();
     throw error;
   }
+}
+
+/** The interface a source means; a file of that name wins over a bare one. */
+async function liveInterface(source: string): Promise<string | undefined> {
+  if (source.startsWith(LIVE_PREFIX)) return namedInterface(source);
+  const isFile = await stat(source).then(
+    () => true,
+    () => false,
+  );
+  return isFile ? undefined : namedInterface(source);
+}
+
+function packetSource(
+  bytes: ByteSource,
+  options: Partial<SourceOptions>,
+  counters: SourceCounters,
+  record: CaptureRecord | undefined,
+): PacketSource {
+  const { clock } = options;
+  return new PacketSource(bytes, { meter: options, record, ...(clock && { clock }) }, counters);
+}
+
+async function openRecord(
+  { record }: Partial<SourceOptions>,
+  { lost }: SourceCounters,
+): Promise<CaptureRecord | undefined> {
+  return record === undefined ? undefined : await CaptureRecord.open(record, lost);
+}
+
+/** A bare word that is no file may have been meant as an interface. */
+function withInterfaces(source: string, error: unknown): unknown {
+  const isMissing = error instanceof TrafficError && error.code === 'traffic.source-missing';
+  if (!isMissing || !/^[\w.@-]{1,15}$/.test(source) || !/does not exist/.test(error.message)) return error;
+  return new TrafficError(
+    'traffic.source-missing',
+    `${error.message}, and is no interface: there are ${interfaceNames().join(', ')}`,
+    { cause: error },
+  );
 }
 
 function unknownFormat(path: string, head: Uint8Array, isDamaged: boolean): TrafficError {
