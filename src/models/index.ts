@@ -21,11 +21,38 @@ export {
   type DetectionModel,
   type KindStage,
   type ModelColumn,
+  OPERATING_POINTS,
+  type OperatingPoint,
+  type OperatingPointName,
   type ScoreBatch,
   type ScoreBatchBuffers,
 } from './detection-model.ts';
 export { deterministicExp, deterministicLog, sigmoid } from './deterministic-math.ts';
 export { MODELS_ERRORS, ModelError, type ModelErrorCode } from './errors.ts';
+export {
+  checkAutoencoder,
+  type DenseLayer,
+  type DenseNetwork,
+  forwardNetwork,
+  layerOutputs,
+} from './hybrid/dense-network.ts';
+export { NearestRows } from './hybrid/nearest-rows.ts';
+export {
+  NOVELTY_DETECTORS,
+  type Novelty,
+  type NoveltyDetector,
+  NoveltyDetectors,
+  type NoveltyParts,
+} from './hybrid/novelty-detectors.ts';
+export {
+  checkEncoding,
+  ENCODING_CLIP,
+  encodedWidth,
+  encodePoints,
+  OTHER_SLOT,
+  type RowEncoding,
+} from './hybrid/row-encoding.ts';
+export { checkTail, type ScoreTail, tailLevel } from './hybrid/score-tail.ts';
 export { clopperPearsonUpper, decisionsNeeded, type Interval, wilson } from './intervals.ts';
 export {
   type BinaryMetrics,
@@ -48,3 +75,4 @@ export {
   sumMargins,
   type TreeEnsemble,
 } from './tree-ensemble.ts';
+export { TreeShap } from './tree-shap.ts';

@@ -15,8 +15,13 @@ export const RANDOM_COLUMNS: readonly ModelColumn[] = [
   { name: 'rate', categories: 0 },
 ];
 
-/** A well-formed ensemble of random trees over RANDOM_COLUMNS. */
-export function randomEnsemble(random: SeededRandom, trees: number, splits: number): TreeEnsemble {
+/** A well-formed ensemble of random trees over RANDOM_COLUMNS, or over other columns. */
+export function randomEnsemble(
+  random: SeededRandom,
+  trees: number,
+  splits: number,
+  columns: readonly ModelColumn[] = RANDOM_COLUMNS,
+): TreeEnsemble {
   const nodes: number[][] = [];
   const roots: number[] = [];
   const bitsets: number[] = [];
@@ -28,8 +33,8 @@ export function randomEnsemble(random: SeededRandom, trees: number, splits: numb
       // Splitting the newest leaves keeps children behind their parents.
       const leaf = random.integer(Math.max(start, nodes.length - 2), nodes.length - 1);
       const node = nodes[leaf] as number[];
-      const column = random.integer(0, RANDOM_COLUMNS.length - 1);
-      const isCategory = RANDOM_COLUMNS[column]?.categories !== 0;
+      const column = random.integer(0, columns.length - 1);
+      const isCategory = columns[column]?.categories !== 0;
       node[0] = nodes.length;
       node[1] = column;
       node[3] = (random.chance(0.5) ? MISSING_LEFT : 0) | (isCategory ? CATEGORICAL : 0);
