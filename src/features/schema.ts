@@ -11,6 +11,8 @@ export const SCHEMA_LIMITS = {
   nameLength: 64,
   aboutLength: 400,
   historyFlows: 4_194_304,
+  windowKeys: 1_048_576,
+  sketches: 65_536,
 } as const;
 
 /** Transforms of a number. */
@@ -50,14 +52,19 @@ const columnSchema = z
     range: z.tuple([z.number(), z.number()]).optional(),
     /** The closed list; a value is the index into it. */
     categories: z.array(z.string().max(64)).min(1).max(SCHEMA_LIMITS.categories).optional(),
-    /** What becomes of a number that is out of range, not a number, or of a category that is not in the list. */
-    invalid: z.enum(['reject', 'clip', 'missing']),
-    /** Whether a row without this value is refused or kept with NaN. */
-    missing: z.enum(['refuse', 'keep']),
+    /**
+     * What becomes of a number that is out of range, not a number, or of a category that is not in the list. `impute` keeps
+     * the row with NaN, as `missing` does, and says that a model fills in what it has fitted.
+     */
+    invalid: z.enum(['reject', 'clip', 'missing', 'impute']),
+    /** Whether a row without this value is refused, kept with NaN, or kept for the model to fill. */
+    missing: z.enum(['refuse', 'keep', 'impute']),
     /** Source kinds that never report what this column needs: there it is always NaN. */
     absentIn: z.array(kebab).max(16).optional(),
     /** The column of the table, or key of the event, that it is read from, where that is not `name`. */
     source: columnName.optional(),
+    /** Columns of one group are measured together and vary together; training on unlike rows replaces them as one. */
+    group: kebab.optional(),
     about: text(SCHEMA_LIMITS.aboutLength),
   })
   .superRefine((column, context) => {
@@ -116,9 +123,22 @@ const windowsSchema = z.strictObject({
   historyFlows: z.number().int().min(2).max(SCHEMA_LIMITS.historyFlows),
 });
 
+const slidingWindowsSchema = z.strictObject({
+  kind: z.literal('sliding'),
+  /** Width of a bucket. The short window is the last 4 buckets of a key, the long one the last 4 spans of 8 buckets. */
+  bucketMs: z.number().int().min(1000).max(60_000),
+  /** Sources, and destinations, remembered; the one that was not seen for longest, about, makes room. Likewise below. */
+  hosts: z.number().int().min(2).max(SCHEMA_LIMITS.windowKeys),
+  pairs: z.number().int().min(2).max(SCHEMA_LIMITS.windowKeys),
+  services: z.number().int().min(2).max(SCHEMA_LIMITS.windowKeys),
+  destinationServices: z.number().int().min(2).max(SCHEMA_LIMITS.windowKeys),
+  /** Keys that may estimate distinct values at a time; the others count up to 16 and no further. */
+  sketches: z.number().int().min(1).max(SCHEMA_LIMITS.sketches),
+});
+
 const featureSchema = z
   .strictObject({
-    v: z.literal(1),
+    v: z.literal([1, 2]),
     name: kebab,
     version: z.number().int().min(1).max(1_000_000),
     kind: z.enum(['flows', 'table']),
@@ -126,13 +146,20 @@ const featureSchema = z
     sourceKinds: z.array(kebab).min(1).max(16),
     columns: z.array(columnSchema).min(1).max(SCHEMA_LIMITS.columns),
     table: tableSchema.optional(),
-    windows: windowsSchema.optional(),
+    windows: z.union([windowsSchema, slidingWindowsSchema]).optional(),
   })
   .superRefine((schema, context) => {
     const complain = (message: string) => context.addIssue({ code: 'custom', message });
     if ((schema.kind === 'table') !== (schema.table !== undefined))
       complain('kind table and a table section');
     if ((schema.kind === 'flows') !== (schema.windows !== undefined)) complain('kind flows and windows');
+    if (schema.v === 1) {
+      if (schema.windows !== undefined && 'kind' in schema.windows)
+        complain('sliding windows need version 2');
+      if (schema.columns.some(({ invalid, missing }) => invalid === 'impute' || missing === 'impute')) {
+        complain('the policy impute needs version 2');
+      }
+    }
     const names = new Set(schema.columns.map((column) => column.name));
     if (names.size !== schema.columns.length) complain('a column is named twice');
     for (const column of schema.columns) {
@@ -140,7 +167,7 @@ const featureSchema = z
       if (stranger !== undefined)
         complain(`${column.name} is absent in ${stranger}, which is no source kind`);
       if (column.absentIn !== undefined && column.missing === 'refuse') {
-        complain(`${column.name} is absent in a source kind, so missing must be keep`);
+        complain(`${column.name} is absent in a source kind, so missing must not be refuse`);
       }
     }
     const { table } = schema;
@@ -173,11 +200,17 @@ type Deep<T> = T extends readonly (infer U)[]
 /** One feature: one float of the vector. A category is its index, a boolean 0 or 1, missing is NaN. */
 export type FeatureColumn = Deep<z.infer<typeof columnSchema>>;
 export type TableLayout = Deep<z.infer<typeof tableSchema>>;
+/** Windows over the last connections of a key, walked anew for each flow. */
 export type WindowLimits = Deep<z.infer<typeof windowsSchema>>;
+/** Windows that slide by buckets, kept up to date flow by flow. */
+export type SlidingWindowLimits = Deep<z.infer<typeof slidingWindowsSchema>>;
 
-/** Format v1 of a feature schema, as it lies in `schemas/NAME.json`. */
+/**
+ * Formats v1 and v2 of a feature schema, as it lies in `schemas/NAME.json`. Version 2 adds sliding windows and the
+ * policy impute; whoever reads it reads version 1.
+ */
 export interface FeatureSchema {
-  readonly v: 1;
+  readonly v: 1 | 2;
   readonly name: string;
   readonly version: number;
   readonly kind: 'flows' | 'table';
@@ -185,7 +218,7 @@ export interface FeatureSchema {
   readonly sourceKinds: readonly string[];
   readonly columns: readonly FeatureColumn[];
   readonly table?: TableLayout;
-  readonly windows?: WindowLimits;
+  readonly windows?: WindowLimits | SlidingWindowLimits;
 }
 
 /** A schema that was checked, and the digest that names it. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { OPERATING_POINTS } from '../models/index.ts';
 import { InferenceError } from './errors.ts';
 
 /** The section `inference` of the configuration. */
@@ -17,6 +18,10 @@ export const inferenceConfigSchema = z.strictObject({
     .max(1)
     .default(0.5)
     .describe('below it the engine abstains; 0.5 never abstains'),
+  operatingPoint: z
+    .enum(OPERATING_POINTS)
+    .optional()
+    .describe('which of its thresholds a model that has several decides by; the one it was trained for'),
   maxConcurrentRequests: z.number().int().min(1).max(65_536).default(64),
   fallbackStrategy: z
     .enum(['last-known-good', 'rules', 'abstain', 'reject'])

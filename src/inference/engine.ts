@@ -66,7 +66,13 @@ export class Engine {
         `${verified.name}@${verified.version} needs schema ${verified.schemaId}, for which this engine was not built`,
       );
     }
-    const served = new ServedModel(verified, certificateState(options.certificate), this.config.batchSize);
+    const { batchSize, operatingPoint } = this.config;
+    const served = new ServedModel(
+      verified,
+      certificateState(options.certificate),
+      batchSize,
+      operatingPoint,
+    );
     served.warmUp();
     this.#scorer.put(served);
   }

@@ -1,6 +1,6 @@
 import type { Digest } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
-import type { DetectionModel, Score } from '../models/index.ts';
+import type { DetectionModel, OperatingPointName, Score } from '../models/index.ts';
 import { InferenceError } from './errors.ts';
 
 /** What scoring needs of a verified model. Only `Engine.load` makes one of these from outside. */
@@ -41,8 +41,17 @@ export class ServedModel {
   readonly #probability: Float32Array;
   readonly #kind: Int16Array;
 
-  constructor(served: ModelToServe, certificate: Score['certificate'], batchSize: number) {
-    const { model, name, version, digest } = served;
+  /** `operatingPoint` chooses among the model's thresholds where it has that one; left out, the model's own. */
+  constructor(
+    served: ModelToServe,
+    certificate: Score['certificate'],
+    batchSize: number,
+    operatingPoint?: OperatingPointName,
+  ) {
+    const { name, version, digest } = served;
+    const isOffered = served.model.operatingPoints?.some((point) => point.name === operatingPoint);
+    const model =
+      (operatingPoint !== undefined && isOffered && served.model.at?.(operatingPoint)) || served.model;
     if (model.schemaId !== served.schemaId) {
       throw new InferenceError(
         'inference.schema-mismatch',
@@ -102,10 +111,10 @@ export class ServedModel {
       const confidence = confidenceOf(probability, threshold);
       const isSure = confidence >= confidenceThreshold;
       const kind = isAttack ? kinds[this.#kind[i] as number] : undefined;
-      const top =
-        isAttack && explained++ < EXPLAINED_ROWS
-          ? this.#model.explain(values.subarray(i * columns, (i + 1) * columns), TOP_FEATURES)
-          : undefined;
+      const isExplained = isAttack && explained++ < EXPLAINED_ROWS;
+      const row = values.subarray(i * columns, (i + 1) * columns);
+      const top = isExplained ? this.#model.explain(row, TOP_FEATURES) : undefined;
+      const novelty = isExplained ? noveltyOf(this.#model, row) : undefined;
       scores.push({
         probability,
         verdict: isSure ? (isAttack ? 'attack' : 'benign') : 'abstain',
@@ -115,6 +124,7 @@ export class ServedModel {
         model: this.info,
         certificate: this.certificate,
         ...(top !== undefined && { topFeatures: top }),
+        ...(novelty !== undefined && { novelty }),
       });
     }
     for (const score of scores) out.push(score);
@@ -135,6 +145,14 @@ export class ServedModel {
   #scoreInto(values: Float32Array, rows: number): void {
     this.#model.score(values, rows, { probability: this.#probability, kind: this.#kind });
   }
+}
+
+/** What a score says of a row that is like nothing in training; undefined for every other row. */
+function noveltyOf(model: DetectionModel, row: Float32Array): Score['novelty'] {
+  const novelty = model.novelty?.(row);
+  if (novelty?.isNovel !== true) return undefined;
+  const { distance, nearest } = novelty;
+  return { says: 'unlike anything in training', distance, ...(nearest !== undefined && { nearest }) };
 }
 
 function notAProbability(value: number): InferenceError {

@@ -3,6 +3,7 @@ import { type Calibration, calibrate } from './calibration.ts';
 import { addPathContributions, nodeMeans } from './contributions.ts';
 import { deterministicExp } from './deterministic-math.ts';
 import { ModelError } from './errors.ts';
+import { type Novelty, NoveltyDetectors, type NoveltyParts } from './hybrid/novelty-detectors.ts';
 import type { FittedStatistics } from './statistics.ts';
 import { addMargins, type TreeEnsemble } from './tree-ensemble.ts';
 
@@ -28,6 +29,17 @@ export interface Contribution {
   readonly contribution: number;
 }
 
+/** `balanced` finds more, `quiet` is wrong less often about normal traffic. */
+export const OPERATING_POINTS = ['balanced', 'quiet'] as const;
+export type OperatingPointName = (typeof OPERATING_POINTS)[number];
+
+/** A threshold and the false positive rate it was chosen for, on normal training traffic that the fit had not seen. */
+export interface OperatingPoint {
+  readonly name: OperatingPointName;
+  readonly threshold: Probability;
+  readonly nominalFpr: Probability;
+}
+
 /** A trained detector, whatever it is made of. */
 export interface DetectionModel {
   readonly schemaId: Digest;
@@ -41,6 +53,12 @@ export interface DetectionModel {
   score(values: Float32Array, rows: number, out: ScoreBatchBuffers): void;
   /** The columns that moved this row most, strongest first; at most `limit` (5). */
   explain(row: Float32Array, limit?: number): readonly Contribution[];
+  /** Thresholds to choose among; the model's own is one of them. Absent or empty where there is but one. */
+  readonly operatingPoints?: readonly OperatingPoint[];
+  /** The same model at another of its thresholds. Throws models.argument-invalid where it has none of that name. */
+  at?(name: OperatingPointName): DetectionModel;
+  /** Whether a row is like anything in training; undefined where the model cannot tell. Not for every row: it searches. */
+  novelty?(row: Float32Array): Novelty | undefined;
 }
 
 /** A column as the model knows it. */
@@ -70,24 +88,34 @@ export interface BoostedModelParts {
   readonly calibration: Calibration;
   readonly kindStage?: KindStage;
   readonly statistics: FittedStatistics;
+  /** Detectors of what differs from normal traffic; their levels add to the trees' margin. */
+  readonly novelty?: NoveltyParts;
+  readonly operatingPoints?: readonly OperatingPoint[];
 }
 
 const BLOCK_ROWS = 256;
 
 /**
- * Boosted trees, calibrated: detector -> margin -> Platt -> P(attack); rows at or above the threshold are then named by
- * the kind stage. Not safe for concurrent use from several threads: scratch buffers are made once, here.
+ * Boosted trees, calibrated: detector -> margin (and, in a hybrid, the levels of its novelty detectors on top) -> Platt
+ * -> P(attack); rows at or above the threshold are then named by the kind stage. Not safe for concurrent use from several threads: scratch buffers are made once, here.
  */
 export class BoostedModel implements DetectionModel {
   readonly parts: BoostedModelParts;
   readonly columnNames: readonly string[];
   readonly #margins = new Float64Array(BLOCK_ROWS);
   readonly #kindMargin = new Float64Array(1);
+  readonly #novelty: NoveltyDetectors | undefined;
   #means: Float64Array | undefined;
 
   constructor(parts: BoostedModelParts) {
     this.parts = parts;
     this.columnNames = parts.columns.map((column) => column.name);
+    this.#novelty =
+      parts.novelty &&
+      new NoveltyDetectors(
+        parts.novelty,
+        parts.columns.map(({ categories }) => categories),
+      );
   }
 
   get schemaId(): Digest {
@@ -106,6 +134,23 @@ export class BoostedModel implements DetectionModel {
     return this.parts.threshold;
   }
 
+  get operatingPoints(): readonly OperatingPoint[] {
+    return this.parts.operatingPoints ?? [];
+  }
+
+  at(name: OperatingPointName): BoostedModel {
+    const point = this.operatingPoints.find((other) => other.name === name);
+    if (point === undefined) {
+      throw new ModelError('models.argument-invalid', `the model has no operating point ${name}`);
+    }
+    return new BoostedModel({ ...this.parts, threshold: point.threshold });
+  }
+
+  novelty(row: Float32Array): Novelty | undefined {
+    this.#checkShape(row, 1, 1);
+    return this.#novelty?.noveltyOf(row);
+  }
+
   score(values: Float32Array, rows: number, out: ScoreBatchBuffers): void {
     const columns = this.parts.columns.length;
     this.#checkShape(values, rows, Math.min(out.probability.length, out.kind.length));
@@ -116,6 +161,7 @@ export class BoostedModel implements DetectionModel {
       const size = Math.min(BLOCK_ROWS, rows - from);
       margins.fill(bias, 0, size);
       addMargins(detector, 0, trees, values, columns, from, size, margins);
+      this.#novelty?.addLevels(values, from, size, margins);
       for (let r = 0; r < size; r++) {
         out.probability[from + r] = calibrate(calibration, margins[r] as number);
         // Read back: the float32 that the caller will compare decides.
@@ -125,12 +171,13 @@ export class BoostedModel implements DetectionModel {
     }
   }
 
-  /** Uncalibrated log-odds. Out: Float64Array, at least `rows`. Throws models.shape-mismatch. */
+  /** Uncalibrated log-odds, the levels of novelty included. Out: Float64Array, at least `rows`. Throws models.shape-mismatch. */
   margins(values: Float32Array, rows: number, out: Float64Array): void {
     this.#checkShape(values, rows, out.length);
     const { bias, detector, columns } = this.parts;
     out.fill(bias, 0, rows);
     addMargins(detector, 0, detector.roots.length, values, columns.length, 0, rows, out);
+    this.#novelty?.addLevels(values, 0, rows, out);
   }
 
   /** P(kind | attack) of one row by softmax over the kinds' margins; empty without a kind stage. */
@@ -153,6 +200,7 @@ export class BoostedModel implements DetectionModel {
     this.#means ??= nodeMeans(this.parts.detector);
     const sums = new Float64Array(this.parts.columns.length);
     addPathContributions(this.parts.detector, this.#means, row, sums);
+    this.#novelty?.addContributions(row, sums);
     return this.columnNames
       .map((column, c) => ({ column, value: row[c] as number, contribution: sums[c] as number }))
       .filter((entry) => entry.contribution !== 0)

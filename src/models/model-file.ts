@@ -1,30 +1,28 @@
 import { z } from 'zod';
 import type { Digest } from '../base/index.ts';
+import { type Container, decodeContainer, encodeContainer, type Section } from './container.ts';
 import {
-  type Container,
-  decodeContainer,
-  encodeContainer,
-  type Section,
-  type SectionType,
-} from './container.ts';
-import { BoostedModel, type BoostedModelParts, type DetectionModel } from './detection-model.ts';
+  BoostedModel,
+  type BoostedModelParts,
+  type DetectionModel,
+  OPERATING_POINTS,
+} from './detection-model.ts';
 import { ModelError } from './errors.ts';
+import { checkNovelty } from './hybrid/novelty-detectors.ts';
+import {
+  NOVELTY_HEADER,
+  noveltyHeader,
+  noveltySectionNames,
+  noveltySections,
+  readNovelty,
+} from './hybrid/novelty-sections.ts';
+import { ENSEMBLE_TYPES, ensembleSections, read, readEnsemble } from './model-sections.ts';
 import { checkStatistics, type FittedStatistics } from './statistics.ts';
-import { checkEnsemble, type TreeEnsemble } from './tree-ensemble.ts';
+import { checkEnsemble } from './tree-ensemble.ts';
 
-/** Version written by `encodeModel`. */
-export const MODEL_FORMAT_VERSION = 1;
-
-const ENSEMBLE_TYPES = {
-  roots: 'u32',
-  child: 'u32',
-  feature: 'u16',
-  value: 'f32',
-  flags: 'u8',
-  block: 'u32',
-  cover: 'u32',
-  bitsets: 'u32',
-} as const satisfies Record<keyof TreeEnsemble, SectionType>;
+/** Version of a model with novelty detectors; one of trees alone is still written as version 1. */
+export const MODEL_FORMAT_VERSION = 2;
+const TREES_VERSION = 1;
 
 const STATISTIC_NAMES = ['quantiles', 'missing', 'frequencies', 'margins'] as const;
 
@@ -51,16 +49,34 @@ const HEADER = z.strictObject({
   rows: count,
 });
 
-/** The bytes of a model, format version 1; the same model gives the same bytes. Throws models.malformed. */
+const HYBRID_HEADER = HEADER.extend({
+  type: z.literal('hybrid'),
+  novelty: NOVELTY_HEADER,
+  operatingPoints: z
+    .array(
+      z.strictObject({
+        name: z.enum(OPERATING_POINTS),
+        threshold: z.number().min(0).max(1),
+        nominalFpr: z.number().min(0).max(1),
+      }),
+    )
+    .max(OPERATING_POINTS.length),
+});
+
+const READ_HEADER = z.discriminatedUnion('type', [HEADER, HYBRID_HEADER]);
+
+/**
+ * The bytes of a model: format version 1 for trees alone, 2 with novelty detectors. The same model gives the same bytes.
+ * Throws models.malformed.
+ */
 export function encodeModel(model: DetectionModel): Uint8Array {
   if (!(model instanceof BoostedModel)) {
     throw new ModelError('models.malformed', 'only boosted models have a file format');
   }
   const { parts } = model;
   checkParts(parts);
-  const { schemaId, sourceKinds, columns, kinds, threshold, bias, calibration, kindStage } = parts;
-  const header = {
-    type: 'boosted-trees',
+  const { schemaId, sourceKinds, columns, kinds, threshold, bias, calibration, kindStage, novelty } = parts;
+  const trees = {
     schemaId,
     sourceKinds,
     columns: columns.map(({ name, categories }) => ({ name, categories })),
@@ -72,14 +88,25 @@ export function encodeModel(model: DetectionModel): Uint8Array {
       kindStage === undefined ? null : { biases: kindStage.biases, treeCounts: kindStage.treeCounts },
     rows: parts.statistics.rows,
   };
-  const parsed = HEADER.safeParse(header);
+  const header =
+    novelty === undefined
+      ? { type: 'boosted-trees', ...trees }
+      : {
+          type: 'hybrid',
+          ...trees,
+          novelty: noveltyHeader(novelty),
+          operatingPoints: (parts.operatingPoints ?? []).map((point) => ({ ...point })),
+        };
+  const parsed = READ_HEADER.safeParse(header);
   if (!parsed.success) throw malformedHeader(parsed.error);
-  return encodeContainer(MODEL_FORMAT_VERSION, header, [
+  const version = novelty === undefined ? TREES_VERSION : MODEL_FORMAT_VERSION;
+  return encodeContainer(version, header, [
     ...ensembleSections('detector', parts.detector),
     ...(kindStage === undefined ? [] : ensembleSections('kinds', kindStage.ensemble)),
     ...STATISTIC_NAMES.map(
       (name): Section => ({ name: `statistics.${name}`, dtype: 'f32', data: parts.statistics[name] }),
     ),
+    ...(novelty === undefined ? [] : noveltySections(novelty)),
   ]);
 }
 
@@ -89,16 +116,22 @@ export function encodeModel(model: DetectionModel): Uint8Array {
  */
 export function decodeModel(bytes: Uint8Array): BoostedModel {
   const container = decodeContainer(bytes);
-  if (container.version !== MODEL_FORMAT_VERSION) {
+  const { version } = container;
+  if (version !== TREES_VERSION && version !== MODEL_FORMAT_VERSION) {
     throw new ModelError(
       'models.malformed',
-      `expected version ${MODEL_FORMAT_VERSION}, got ${container.version}`,
+      `expected version ${TREES_VERSION} or ${MODEL_FORMAT_VERSION}, got ${version}`,
     );
   }
-  const parsed = HEADER.safeParse(container.header);
+  const parsed = READ_HEADER.safeParse(container.header);
   if (!parsed.success) throw malformedHeader(parsed.error);
-  const { type: _, rows, kindStage, ...header } = parsed.data;
-  checkNames(container, kindStage !== null);
+  const isHybrid = parsed.data.type === 'hybrid';
+  if (isHybrid !== (version === MODEL_FORMAT_VERSION)) {
+    throw new ModelError('models.malformed', `a model of type ${parsed.data.type} in version ${version}`);
+  }
+  const { type: _, rows, kindStage, ...rest } = parsed.data;
+  const { novelty, ...header } = 'novelty' in rest ? rest : { ...rest, novelty: undefined };
+  checkNames(container, kindStage !== null, novelty === undefined ? [] : noveltySectionNames(novelty));
   const parts: BoostedModelParts = {
     ...header,
     schemaId: header.schemaId as Digest,
@@ -113,6 +146,7 @@ export function decodeModel(bytes: Uint8Array): BoostedModel {
       frequencies: read(container, 'statistics.frequencies', 'f32'),
       margins: read(container, 'statistics.margins', 'f32'),
     } satisfies FittedStatistics,
+    ...(novelty !== undefined && { novelty: readNovelty(container, novelty) }),
   };
   checkParts(parts);
   return new BoostedModel(parts);
@@ -126,7 +160,15 @@ function checkParts(parts: BoostedModelParts): void {
   }
   checkEnsemble(parts.detector, categories);
   checkStatistics(parts.statistics, categories);
-  const { kindStage, kinds } = parts;
+  const { kindStage, kinds, novelty, operatingPoints } = parts;
+  if (novelty !== undefined) checkNovelty(novelty, categories);
+  else if (operatingPoints !== undefined) {
+    throw new ModelError('models.malformed', 'trees alone have one threshold, no operating points');
+  }
+  const points = operatingPoints ?? [];
+  if (new Set(points.map(({ name }) => name)).size !== points.length) {
+    throw new ModelError('models.malformed', 'two operating points have one name');
+  }
   if (kindStage === undefined) {
     if (kinds.length > 0)
       throw new ModelError('models.malformed', 'kinds are named but nothing tells them apart');
@@ -143,49 +185,13 @@ function checkParts(parts: BoostedModelParts): void {
   }
 }
 
-function ensembleSections(prefix: string, ensemble: TreeEnsemble): Section[] {
-  return Object.entries(ENSEMBLE_TYPES).map(([name, dtype]) => ({
-    name: `${prefix}.${name}`,
-    dtype,
-    data: ensemble[name as keyof TreeEnsemble],
-  }));
-}
-
-function readEnsemble(container: Container, prefix: string): TreeEnsemble {
-  return {
-    roots: read(container, `${prefix}.roots`, 'u32'),
-    child: read(container, `${prefix}.child`, 'u32'),
-    feature: read(container, `${prefix}.feature`, 'u16'),
-    value: read(container, `${prefix}.value`, 'f32'),
-    flags: read(container, `${prefix}.flags`, 'u8'),
-    block: read(container, `${prefix}.block`, 'u32'),
-    cover: read(container, `${prefix}.cover`, 'u32'),
-    bitsets: read(container, `${prefix}.bitsets`, 'u32'),
-  };
-}
-
-interface ArrayOf {
-  readonly u8: Uint8Array;
-  readonly u16: Uint16Array;
-  readonly u32: Uint32Array;
-  readonly f32: Float32Array;
-}
-
-function read<T extends SectionType>(container: Container, name: string, dtype: T): ArrayOf[T] {
-  const section = container.sections.get(name);
-  if (section?.dtype !== dtype) {
-    throw new ModelError('models.malformed', `expected a section ${name} of type ${dtype}`);
-  }
-  // The container made the array from this very dtype.
-  return section.data as ArrayOf[T];
-}
-
 /** Sections must be the expected ones in the expected order, so that one model has one encoding. */
-function checkNames(container: Container, hasKinds: boolean): void {
+function checkNames(container: Container, hasKinds: boolean, more: readonly string[]): void {
   const expected = [
     ...Object.keys(ENSEMBLE_TYPES).map((name) => `detector.${name}`),
     ...(hasKinds ? Object.keys(ENSEMBLE_TYPES).map((name) => `kinds.${name}`) : []),
     ...STATISTIC_NAMES.map((name) => `statistics.${name}`),
+    ...more,
   ];
   const actual = [...container.sections.keys()];
   if (actual.length !== expected.length || actual.some((name, i) => name !== expected[i])) {

@@ -15,4 +15,12 @@ export interface Score {
   readonly model: { readonly name: string; readonly version: string; readonly digest: Digest };
   readonly certificate: 'absent' | 'suspended' | 'refused' | 'active';
   readonly topFeatures?: readonly Contribution[];
+  /** Present where an attack row is like nothing in training, normal or attack. */
+  readonly novelty?: {
+    readonly says: 'unlike anything in training';
+    /** To the nearest row of training, in standard deviations of normal traffic. */
+    readonly distance: number;
+    /** The known attack class it comes nearest to. */
+    readonly nearest?: string;
+  };
 }
