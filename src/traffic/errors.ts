@@ -92,6 +92,11 @@ export const TRAFFIC_ERRORS = {
     retry: true,
     says: 'The flow collector cannot listen at its address; the cause says why.',
   },
+  'traffic.meter-memory': {
+    category: 'resource',
+    retry: true,
+    says: 'The system gives the flow meter no more memory: lower maxFlows, or give the process more.',
+  },
   'traffic.meter-options-invalid': {
     category: 'validation',
     retry: false,
