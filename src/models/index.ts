@@ -28,6 +28,17 @@ export {
   type ScoreBatchBuffers,
 } from './detection-model.ts';
 export { deterministicExp, deterministicLog, sigmoid } from './deterministic-math.ts';
+export {
+  DRIFT_BINS,
+  DRIFT_DEFAULTS,
+  type DriftColumn,
+  type DriftOptions,
+  type DriftReference,
+  type DriftVerdict,
+  DriftWindow,
+  fitDriftReference,
+  type ShiftedColumn,
+} from './drift.ts';
 export { MODELS_ERRORS, ModelError, type ModelErrorCode } from './errors.ts';
 export {
   checkAutoencoder,

@@ -53,6 +53,39 @@ export function inverseIncompleteBeta(p: number, a: number, b: number): number {
   return (low + high) / 2;
 }
 
+/**
+ * Upper tail of the chi-square distribution, P(X >= x) with k degrees of freedom: the regularised incomplete gamma
+ * function Q(k/2, x/2), by its series below a + 1 and by Lentz's continued fraction above (DLMF 8.11.4 and 8.9.2).
+ */
+export function chiSquareTail(x: number, degrees: number): number {
+  if (x <= 0) return 1;
+  const a = degrees / 2;
+  const z = x / 2;
+  const front = Math.exp(a * Math.log(z) - z - logGamma(a));
+  if (z < a + 1) {
+    let term = 1 / a;
+    let sum = term;
+    for (let n = 1; n < 10_000 && term > sum * 1e-16; n++) {
+      term *= z / (a + n);
+      sum += term;
+    }
+    return Math.max(0, 1 - front * sum);
+  }
+  let b = z + 1 - a;
+  let c = 1e300;
+  let d = 1 / notZero(b);
+  let f = d;
+  for (let n = 1; n <= 10_000; n++) {
+    const an = -n * (n - a);
+    b += 2;
+    d = 1 / notZero(an * d + b);
+    c = notZero(b + an / c);
+    f *= c * d;
+    if (Math.abs(c * d - 1) < 1e-15) break;
+  }
+  return front * f;
+}
+
 function notZero(x: number): number {
   return Math.abs(x) < 1e-300 ? 1e-300 : x;
 }
