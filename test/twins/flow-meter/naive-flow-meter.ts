@@ -22,6 +22,8 @@ const MAX_PENDING = 16_384;
 const REORDER_TOLERANCE_MS = 10_000;
 const MAX_STEP_MS = 30 * 86_400_000;
 const MAX_TIME_MS = 1e18;
+/** What a length says beyond this is not believed when the packet is read. */
+const MAX_WIRE_LENGTH = 2 ** 30 - 1;
 const DNS_PORTS = [53, 5353, 5355];
 const DNS_MESSAGES = 16;
 const ENTROPY_PACKETS = 16;
@@ -101,7 +103,7 @@ export class NaiveFlowMeter implements Meter {
     counters.bytes += Math.max(wireLength, end - offset);
     const time = this.#moveClock(timeMs);
     this.#tick();
-    const packet = readPacket(bytes, offset, end, linkType, wireLength);
+    const packet = readPacket(bytes, offset, end, linkType, Math.min(wireLength, MAX_WIRE_LENGTH));
     if (packet.is === 'ignored' || packet.is === 'malformed') {
       countName(counters[packet.is], packet.name);
     } else if (packet.is === 'later-fragment') {
