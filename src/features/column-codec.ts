@@ -24,9 +24,9 @@ export class ColumnCodec {
     this.#high = column.range?.[1] ?? Number.POSITIVE_INFINITY;
   }
 
-  /** No value at all: NaN where the schema keeps missing values, else the problem missing-value. */
+  /** No value at all: NaN where the schema keeps or imputes missing values, else the problem missing-value. */
   fromNothing(): number {
-    this.problem = this.column.missing === 'keep' ? undefined : 'features.missing-value';
+    this.problem = this.column.missing === 'refuse' ? 'features.missing-value' : undefined;
     return Number.NaN;
   }
 
@@ -67,7 +67,8 @@ export class ColumnCodec {
 
   /** A refused value is a problem, except where the schema turns invalid values into missing ones. */
   #refuse(problem: FeatureErrorCode): number {
-    this.problem = this.column.invalid === 'missing' ? undefined : problem;
+    const { invalid } = this.column;
+    this.problem = invalid === 'missing' || invalid === 'impute' ? undefined : problem;
     return Number.NaN;
   }
 }

@@ -50,7 +50,8 @@ export function checkBatch(batch: FeatureBatch, { schema, id }: LoadedSchema): v
       const column = schema.columns[c] as LoadedSchema['schema']['columns'][number];
       if (Number.isNaN(value)) {
         // An invalid value that the schema turns into a missing one is NaN, too.
-        if (column.missing === 'keep' || column.invalid === 'missing') continue;
+        if (column.missing !== 'refuse' || column.invalid === 'missing' || column.invalid === 'impute')
+          continue;
         fail(`row ${row}: ${column.name} must not be missing`);
       }
       if (!Number.isFinite(value)) fail(`row ${row}: ${column.name} is not finite`);

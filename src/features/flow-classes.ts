@@ -1,4 +1,4 @@
-import type { ConnectionState } from '../traffic/index.ts';
+import { CONNECTION_STATES, type ConnectionState, TUNNEL_KINDS } from '../traffic/index.ts';
 
 /** Classes of IP protocols; the index is the value of the column `protocol`. */
 export const PROTOCOL_CLASSES = ['tcp', 'udp', 'icmp', 'other'] as const;
@@ -36,8 +36,47 @@ export const STATE_CLASSES = [
   'two-way',
 ] as const;
 
+/** Whose port the initiator spoke from: IANA's ranges; none for protocols without ports. */
+export const PORT_CLASSES = ['none', 'system', 'registered', 'dynamic'] as const;
+
+/** Kinds of the first ICMP or ICMPv6 message; none for other protocols. */
+export const ICMP_CLASSES = [
+  'none',
+  'echo-request',
+  'echo-reply',
+  'unreachable',
+  'time-exceeded',
+  'redirect',
+  'neighbour',
+  'multicast',
+  'other',
+] as const;
+
+/** Types of the first DNS question. */
+export const DNS_QUERY_CLASSES = [
+  'a',
+  'aaaa',
+  'ns',
+  'cname',
+  'soa',
+  'ptr',
+  'mx',
+  'txt',
+  'srv',
+  'https',
+  'null',
+  'any',
+  'transfer',
+  'other',
+] as const;
+
+/** Kinds of tunnel a flow came in, as `TUNNEL_KINDS`. */
+export const TUNNEL_CLASSES = TUNNEL_KINDS;
+
 const TCP = 6;
 const UDP = 17;
+const ICMP = 1;
+const ICMPV6 = 58;
 
 type ServiceClass = (typeof SERVICE_CLASSES)[number];
 
@@ -97,11 +136,45 @@ const TCP_STATES: Readonly<Record<ConnectionState, StateClass>> = {
 const ONE_WAY = state('one-way', true);
 const TWO_WAY = state('two-way');
 
+/** Types by number (IANA, ICMP parameters). */
+const ICMP_TYPES = tableOf(ICMP_CLASSES, {
+  'echo-request': [8],
+  'echo-reply': [0],
+  unreachable: [3],
+  'time-exceeded': [11],
+  redirect: [5],
+});
+const ICMPV6_TYPES = tableOf(ICMP_CLASSES, {
+  'echo-request': [128],
+  'echo-reply': [129],
+  unreachable: [1],
+  'time-exceeded': [3],
+  redirect: [137],
+  neighbour: [133, 134, 135, 136],
+  multicast: [130, 131, 132, 143],
+});
+/** Types by number (IANA, DNS parameters). */
+const DNS_TYPES = tableOf(DNS_QUERY_CLASSES, {
+  a: [1],
+  aaaa: [28],
+  ns: [2],
+  cname: [5],
+  soa: [6],
+  ptr: [12],
+  mx: [15],
+  txt: [16],
+  srv: [33],
+  https: [64, 65],
+  null: [10],
+  any: [255],
+  transfer: [251, 252],
+});
+
 /** Index into `PROTOCOL_CLASSES` of an IP protocol number. */
 export function protocolClass(protocol: number): number {
   if (protocol === TCP) return 0;
   if (protocol === UDP) return 1;
-  return protocol === 1 || protocol === 58 ? 2 : 3;
+  return protocol === ICMP || protocol === ICMPV6 ? 2 : 3;
 }
 
 /** Index into `SERVICE_CLASSES` of a responder's port; protocols without ports have none. */
@@ -109,13 +182,62 @@ export function serviceClass(protocol: number, port: number): number {
   return protocol === TCP || protocol === UDP ? (SERVICE_OF_PORT[port] ?? 0) : 0;
 }
 
-/** Class of a connection's end; for everything but TCP only whether an answer came. */
-export function stateClass(protocol: number, of: ConnectionState): StateClass {
-  if (protocol === TCP) return TCP_STATES[of];
-  return of === 'S0' ? ONE_WAY : TWO_WAY;
+/** Index into `STATE_CLASSES` by state (index into `CONNECTION_STATES`), first for TCP, then for the others; -1 unknown. */
+const STATE_INDEX = new Int8Array(512).fill(-1);
+/** 1 where a connection in that state did not come about; laid out alike. */
+const STATE_FAILED = new Uint8Array(512);
+for (const [index, name] of CONNECTION_STATES.entries()) {
+  for (const [offset, { index: value, failed }] of [
+    [0, TCP_STATES[name]],
+    [256, name === 'S0' ? ONE_WAY : TWO_WAY],
+  ] as const) {
+    STATE_INDEX[offset + index] = value;
+    STATE_FAILED[offset + index] = failed ? 1 : 0;
+  }
+}
+
+/** Class of a connection's end by its index in `CONNECTION_STATES`, below 256; for everything but TCP only whether an answer came. */
+export function stateClass(protocol: number, state: number): number {
+  return STATE_INDEX[protocol === TCP ? state : 256 + state] as number;
+}
+
+/** 1 where the connection did not come about, else 0. */
+export function hasFailed(protocol: number, state: number): number {
+  return STATE_FAILED[protocol === TCP ? state : 256 + state] as number;
+}
+
+/** Index into `PORT_CLASSES` of an initiator's port. */
+export function portClass(protocol: number, port: number): number {
+  if (protocol !== TCP && protocol !== UDP) return 0;
+  if (port < 1024) return 1;
+  return port < 49_152 ? 2 : 3;
+}
+
+/** Index into `ICMP_CLASSES` of a message's type. */
+export function icmpClass(protocol: number, type: number): number {
+  if (protocol === ICMP) return ICMP_TYPES[type & 255] as number;
+  return protocol === ICMPV6 ? (ICMPV6_TYPES[type & 255] as number) : 0;
+}
+
+/** Index into `DNS_QUERY_CLASSES` of a type of question; NaN where there was none, which 0 says, too. */
+export function dnsQueryClass(type: number): number {
+  if (!(type > 0)) return Number.NaN;
+  return type < 256 ? (DNS_TYPES[type | 0] as number) : DNS_QUERY_CLASSES.length - 1;
 }
 
 /** Protocol and responder's port as one whole number below 2^24; the port counts where there are ports. */
 export function serviceKey(protocol: number, port: number): number {
   return protocol === TCP || protocol === UDP ? protocol * 65_536 + port : protocol * 65_536;
+}
+
+/** Class of each number from 0 to 255; the last class is the rest. */
+function tableOf<Name extends string>(
+  classes: readonly Name[],
+  numbers: Partial<Record<Name, readonly number[]>>,
+): Uint8Array {
+  const table = new Uint8Array(256).fill(classes.length - 1);
+  classes.forEach((name, index) => {
+    for (const number of numbers[name] ?? []) table[number] = index;
+  });
+  return table;
 }

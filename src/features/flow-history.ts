@@ -1,5 +1,5 @@
-import type { FlowRecord } from '../traffic/index.ts';
-import { serviceKey, stateClass } from './flow-classes.ts';
+import { FLOW_NUMBER_INDEX as AT, type FlowBatch, IDENTITY, IDENTITY_WORDS } from '../traffic/index.ts';
+import { hasFailed, serviceKey } from './flow-classes.ts';
 import { KeyTable } from './key-table.ts';
 
 /**
@@ -44,10 +44,10 @@ export class FlowHistory {
   readonly packets: Float64Array;
   readonly #pair: Int32Array;
   readonly #channel: Int32Array;
-  readonly #sources: KeyTable<string>;
-  readonly #destinations: KeyTable<string>;
-  readonly #pairs: KeyTable<number>;
-  readonly #channels: KeyTable<number>;
+  readonly #sources: KeyTable;
+  readonly #destinations: KeyTable;
+  readonly #pairs: KeyTable;
+  readonly #channels: KeyTable;
   #next = 0;
 
   constructor(capacity: number) {
@@ -65,7 +65,7 @@ export class FlowHistory {
   }
 
   /** Remembers a flow, forgetting the oldest where the ring is full. Returns its entry. */
-  push(flow: FlowRecord): number {
+  push({ identity, numbers: given, capacity }: FlowBatch, row: number): number {
     const entry = this.#next;
     this.#next = entry + 1 === this.capacity ? 0 : entry + 1;
     if (this.size === this.capacity) this.#forget(entry);
@@ -73,24 +73,28 @@ export class FlowHistory {
     const { numbers, links, packets } = this;
     const n = entry * NUMBERS.stride;
     const l = entry * LINKS.stride;
-    const service = serviceKey(flow.protocol, flow.destinationPort);
-    numbers[n + NUMBERS.start] = flow.startMs;
-    numbers[n + NUMBERS.end] = Math.max(flow.startMs, flow.endMs);
-    numbers[n + NUMBERS.outBytes] = flow.forward.bytes;
-    numbers[n + NUMBERS.inBytes] = flow.backward.bytes;
-    packets[entry * 2] = flow.forward.packets;
-    packets[entry * 2 + 1] = flow.backward.packets;
-    const source = this.#sources.acquire(flow.sourceAddress);
-    const destination = this.#destinations.acquire(flow.destinationAddress);
-    // Slots and capacity stay below 2^22 and services below 2^24, so both keys are exact in a double.
-    const pair = this.#pairs.acquire(source * this.capacity + destination);
-    const channel = this.#channels.acquire(pair * 0x1000000 + service);
+    const id = row * IDENTITY_WORDS;
+    const kind = identity[id + IDENTITY.kind] as number;
+    const protocol = kind & 255;
+    const version = (kind >>> 8) & 255;
+    const service = serviceKey(protocol, (identity[id + IDENTITY.ports] as number) & 0xffff);
+    const start = given[AT.start_ms * capacity + row] as number;
+    numbers[n + NUMBERS.start] = start;
+    numbers[n + NUMBERS.end] = Math.max(start, given[AT.end_ms * capacity + row] as number);
+    numbers[n + NUMBERS.outBytes] = given[AT.forward_bytes * capacity + row] as number;
+    numbers[n + NUMBERS.inBytes] = given[AT.backward_bytes * capacity + row] as number;
+    packets[entry * 2] = given[AT.forward_packets * capacity + row] as number;
+    packets[entry * 2 + 1] = given[AT.backward_packets * capacity + row] as number;
+    const source = acquireAddress(this.#sources, identity, id + IDENTITY.source, version);
+    const destination = acquireAddress(this.#destinations, identity, id + IDENTITY.destination, version);
+    const pair = this.#pairs.acquire(source, destination);
+    const channel = this.#channels.acquire(pair, service);
     this.#pair[entry] = pair;
     this.#channel[entry] = channel;
     links[l + LINKS.source] = source;
     links[l + LINKS.destination] = destination;
     links[l + LINKS.service] = service;
-    links[l + LINKS.failed] = stateClass(flow.protocol, flow.state).failed ? 1 : 0;
+    links[l + LINKS.failed] = hasFailed(protocol, (identity[id + IDENTITY.outcome] as number) & 255);
     links[l + LINKS.previousOfSource] = this.#sources.exchangeNewest(source, entry);
     links[l + LINKS.previousOfDestination] = this.#destinations.exchangeNewest(destination, entry);
     links[l + LINKS.previousOfPair] = this.#pairs.exchangeNewest(pair, entry);
@@ -122,4 +126,14 @@ export class FlowHistory {
     this.#pairs.release(this.#pair[entry] as number);
     this.#channels.release(this.#channel[entry] as number);
   }
+}
+
+function acquireAddress(table: KeyTable, identity: Uint32Array, at: number, version: number): number {
+  return table.acquire(
+    (identity[at] as number) | 0,
+    (identity[at + 1] as number) | 0,
+    (identity[at + 2] as number) | 0,
+    (identity[at + 3] as number) | 0,
+    version,
+  );
 }

@@ -11,15 +11,20 @@ export {
   type Reduction,
 } from './backend/feature-backend.ts';
 export { MeasuredBackend } from './backend/measured-backend.ts';
-export { backendConfigSchema, openBackend } from './backend/open-backend.ts';
+export { observeBackend, openBackend } from './backend/open-backend.ts';
 export { openDevice } from './backend/open-device.ts';
 export { WebGpuBackend } from './backend/webgpu-backend.ts';
+export { type HostAggregate, HostAggregates } from './cache/host-aggregates.ts';
+export { IndicatorCache } from './cache/indicator-cache.ts';
+export type { IndicatorAnswer, IndicatorLookup } from './cache/indicator-lookup.ts';
+export { NameFeatures } from './cache/name-features.ts';
+export type { ValueState } from './cache/value-state.ts';
 export { ColumnCodec, isTextTransform, readValue } from './column-codec.ts';
+export { type FeaturesConfig, featuresConfigSchema } from './config.ts';
 export { encodeEvent, encodeEventInto } from './encode-event.ts';
 export { FEATURE_ERRORS, FeatureError, type FeatureErrorCode } from './errors.ts';
 export { checkBatch, type FeatureBatch, type RejectedRow } from './feature-batch.ts';
 export { PROTOCOL_CLASSES, SERVICE_CLASSES, STATE_CLASSES } from './flow-classes.ts';
-export { FLOW_COLUMNS, type FlowColumn } from './flow-columns.ts';
 export { FlowExtractor, type FlowExtractorCounters } from './flow-extractor.ts';
 export { loadSchema, PACKAGED_SCHEMAS, parseSchema } from './load-schema.ts';
 export { RejectCounts, type RejectExample } from './reject-counts.ts';
@@ -30,6 +35,7 @@ export {
   type LoadedSchema,
   NUMBER_TRANSFORMS,
   SCHEMA_LIMITS,
+  type SlidingWindowLimits,
   schemaBytes,
   schemaDigest,
   type TableLayout,

@@ -1,25 +1,27 @@
+import { newIndexSeed, WordIndex } from './word-index.ts';
+
 /**
- * Gives each live key a slot, a small whole number. A key lives while it is held: each `acquire` is undone by
- * one `release`, and the last one frees the slot. All storage but the map is made at construction.
+ * Gives each live key of five words a slot, a small whole number. A key lives while it is held: each `acquire` is
+ * undone by one `release`, and the last one frees the slot. All storage is made at construction.
  */
-export class KeyTable<K extends string | number> {
+export class KeyTable {
+  readonly #index: WordIndex;
   readonly #held: Int32Array;
   readonly #newest: Int32Array;
-  readonly #slots = new Map<K, number>();
-  readonly #keys: K[] = [];
   /** Slots that were freed, a stack; those never used begin at `#fresh`, so that no page is touched before its time. */
   readonly #free: Int32Array;
   #freeCount = 0;
   #fresh = 0;
 
   constructor(capacity: number) {
+    this.#index = new WordIndex(capacity, newIndexSeed());
     this.#held = new Int32Array(capacity);
     this.#newest = new Int32Array(capacity);
     this.#free = new Int32Array(capacity);
   }
 
   get size(): number {
-    return this.#slots.size;
+    return this.#fresh - this.#freeCount;
   }
 
   /** Times a slot is held. */
@@ -34,13 +36,12 @@ export class KeyTable<K extends string | number> {
     return before;
   }
 
-  /** The caller never holds more than `capacity` keys at once, so a free slot exists. */
-  acquire(key: K): number {
-    let slot = this.#slots.get(key);
-    if (slot === undefined) {
+  /** Words are int32. The caller never holds more than `capacity` keys at once, so a free slot exists. */
+  acquire(a: number, b = 0, c = 0, d = 0, e = 0): number {
+    let slot = this.#index.find(a, b, c, d, e);
+    if (slot === -1) {
       slot = this.#freeCount > 0 ? (this.#free[--this.#freeCount] as number) : this.#fresh++;
-      this.#slots.set(key, slot);
-      this.#keys[slot] = key;
+      this.#index.insert(slot, a, b, c, d, e);
       this.#newest[slot] = -1;
     }
     this.#held[slot] = (this.#held[slot] as number) + 1;
@@ -51,7 +52,7 @@ export class KeyTable<K extends string | number> {
     const left = (this.#held[slot] as number) - 1;
     this.#held[slot] = left;
     if (left > 0) return;
-    this.#slots.delete(this.#keys[slot] as K);
+    this.#index.remove(slot);
     this.#free[this.#freeCount++] = slot;
   }
 }

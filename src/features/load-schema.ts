@@ -6,6 +6,7 @@ import { checkSchema, type LoadedSchema, SCHEMA_LIMITS } from './schema.ts';
 /** Names of the schemas that come with the product. */
 export const PACKAGED_SCHEMAS = [
   'flow-core',
+  'flow',
   'nsl-kdd',
   'kdd99',
   'unsw-nb15',

@@ -9,25 +9,34 @@ export interface RejectExample {
 }
 
 const MAX_EXAMPLES = 5;
-const MAX_KEYS = 4096;
 
-/** Counts refused rows by reason and column and keeps the first few. Bounded: keys come from the schema. */
+/**
+ * Counts refused rows by reason and column and keeps the first few. Bounded: reasons and columns come from catalogue and
+ * schema. A row whose reason was met before allocates nothing.
+ */
 export class RejectCounts {
   total = 0;
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new Map<string, Map<FeatureErrorCode, number>>();
   readonly #examples: RejectExample[] = [];
 
   add(row: number, code: FeatureErrorCode, column: string): void {
     this.total++;
-    const key = `${code} ${column}`;
-    const known = this.#counts.get(key);
-    if (known !== undefined || this.#counts.size < MAX_KEYS) this.#counts.set(key, (known ?? 0) + 1);
+    let counts = this.#counts.get(column);
+    if (counts === undefined) {
+      counts = new Map();
+      this.#counts.set(column, counts);
+    }
+    counts.set(code, (counts.get(code) ?? 0) + 1);
     if (this.#examples.length < MAX_EXAMPLES) this.#examples.push({ row, code, column });
   }
 
   /** Counts by `code column`. */
   get byReason(): Readonly<Record<string, number>> {
-    return Object.fromEntries(this.#counts);
+    const counts: Record<string, number> = {};
+    for (const [column, codes] of this.#counts) {
+      for (const [code, count] of codes) counts[`${code} ${column}`] = count;
+    }
+    return counts;
   }
 
   get examples(): readonly RejectExample[] {

@@ -17,6 +17,7 @@ const SHIPPED: Readonly<Record<string, readonly [version: number, digest: string
   'unsw-nb15': [1, 'sha256:e13893683f294098ffe05d5230ff807052178b5e34aa3dad063253e7aabf604c'],
   'nf-bot-iot-v2': [1, 'sha256:71825476b1f779b7b63dcc2681c86a72ffadcb7fc9d731fefa61133bbd5fd25f'],
   'sdn-ddos': [1, 'sha256:9906496f11ecdc8a2f07ffb0cf05f186cfc0d52201bcd9620043e96032e6f7e6'],
+  flow: [1, 'sha256:c85daea014f43a515bad15b105cccfa998fc1715a5f66ba1f65d3a5ee4c08de7'],
   dga: [1, 'sha256:f1b03cc23d34a868d44eb9ed083f13f2a65158447b99200784d157a753c95de6'],
 };
 
@@ -48,6 +49,15 @@ const good = {
   columns: [column],
   table,
 };
+const sliding = {
+  kind: 'sliding',
+  bucketMs: 2500,
+  hosts: 8,
+  pairs: 8,
+  services: 8,
+  destinationServices: 8,
+  sketches: 2,
+};
 const windows = { connections: 100, shortMs: 2000, longMs: 60_000, intervals: 32, historyFlows: 100 };
 
 describe('a feature schema', () => {
@@ -77,7 +87,12 @@ describe('a feature schema', () => {
   const bad: readonly (readonly [string, unknown])[] = [
     ['is no object', []],
     ['has an unknown key', { ...good, extra: 1 }],
-    ['has another format version', { ...good, v: 2 }],
+    ['has another format version', { ...good, v: 3 }],
+    ['imputes in version 1', { ...good, columns: [{ ...column, missing: 'impute' }] }],
+    [
+      'has sliding windows in version 1',
+      { ...good, kind: 'flows', table: undefined, windows: sliding, columns: [column] },
+    ],
     ['has a name that could be a path', { ...good, name: '../x' }],
     ['has no columns', { ...good, columns: [] }],
     ['has version 0', { ...good, version: 0 }],

@@ -63,8 +63,6 @@ const columnSchema = z
     absentIn: z.array(kebab).max(16).optional(),
     /** The column of the table, or key of the event, that it is read from, where that is not `name`. */
     source: columnName.optional(),
-    /** Columns of one group are measured together and vary together; training on unlike rows replaces them as one. */
-    group: kebab.optional(),
     about: text(SCHEMA_LIMITS.aboutLength),
   })
   .superRefine((column, context) => {

@@ -73,7 +73,7 @@ export class LiveRoute {
     const { engine, guardrails, detections: store, clock } = this.#parts;
     const { model = this.#parts.modelName, route = DEFAULT_STREAM, outcomes: keep = false } = options;
     const started = clock.monotonic();
-    const batch = this.#extractor(route, model).extract(flows.records());
+    const batch = this.#extractor(route, model).extract(flows);
     const scores = await engine.score(batch, { model });
     const outcomes: FlowOutcome[] = [];
     const counts = newCounts();

@@ -38,7 +38,7 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
   const parts: Float32Array[] = [];
   for await (const flows of input.batches) {
     const records = flows.records();
-    const batch = extractor.extract(records);
+    const batch = extractor.extract(flows);
     const refused = new Set(batch.rejected.map(({ row }) => row));
     for (const [row, flow] of records.entries()) {
       if (refused.has(row)) continue;

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { z } from 'zod';
 import type { Clock, Logger, Metrics } from '../../base/index.ts';
 import { CpuBackend } from './cpu-backend.ts';
@@ -28,15 +29,17 @@ export interface BackendOptions {
   readonly config: BackendConfig;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics?: Metrics;
   /** Opens the device; tests pass their own. */
   readonly open?: () => Promise<OpenedDevice>;
 }
 
 /** Opens the backend that the configuration asks for. Never fails: without a device that computes rightly it is the CPU. */
 export async function openBackend(options: BackendOptions): Promise<FeatureBackend> {
-  const { config, clock, logger, metrics, open = openDevice } = options;
+  const { config, clock, logger, open = openDevice } = options;
   if (config.backend === 'cpu') return new CpuBackend();
+  if (config.backend === 'auto' && open === openDevice && !mayHaveGpu()) {
+    return onCpu(options, 'this machine shows no GPU');
+  }
   const opened = await open();
   if (opened.device === undefined) return onCpu(options, opened.reason);
   const always = config.backend === 'gpu';
@@ -52,13 +55,6 @@ export async function openBackend(options: BackendOptions): Promise<FeatureBacke
       { adapter: opened.adapter, normaliseRows: normalise.rows, binRows: bin.rows, reduceRows: reduce.rows },
       'the GPU agrees with the CPU and is used from these numbers of rows on',
     );
-    metrics?.gauge('feature_batches_gpu', 'Batches computed on the GPU.', () => backend.counters.gpu);
-    metrics?.gauge('feature_batches_cpu', 'Batches computed on the CPU.', () => backend.counters.cpu);
-    metrics?.gauge(
-      'feature_backend_fallbacks',
-      'Batches begun on the GPU and finished on the CPU.',
-      () => backend.counters.fallbacks,
-    );
     return backend;
   } catch (error) {
     gpu.close();
@@ -72,4 +68,28 @@ function onCpu({ config, logger }: BackendOptions, reason: string): FeatureBacke
     logger.warn({ reason }, 'there is no GPU to use; features are computed on the CPU');
   else logger.info({ reason }, 'features are computed on the CPU');
   return new CpuBackend();
+}
+
+/** Publishes where batches are computed. */
+export function observeBackend(backend: FeatureBackend, metrics: Metrics): void {
+  if (!(backend instanceof MeasuredBackend)) return;
+  metrics.gauge('feature_batches_gpu', 'Batches computed on the GPU.', () => backend.counters.gpu);
+  metrics.gauge('feature_batches_cpu', 'Batches computed on the CPU.', () => backend.counters.cpu);
+  metrics.gauge(
+    'feature_backend_fallbacks',
+    'Batches begun on the GPU and finished on the CPU.',
+    () => backend.counters.fallbacks,
+  );
+}
+
+/** Linux shows a GPU as a device node; where there is none the package is not loaded, which takes a while and complains. */
+export function mayHaveGpu(root = '/dev'): boolean {
+  if (process.platform !== 'linux') return true;
+  const hasNodes = (folder: string, prefix: string) =>
+    existsSync(folder) && readdirSync(folder).some((name) => name.startsWith(prefix));
+  return (
+    hasNodes(`${root}/dri`, 'renderD') ||
+    hasNodes(root, 'nvidia') ||
+    process.env.VK_DRIVER_FILES !== undefined
+  );
 }

@@ -38,6 +38,11 @@ const randomFlow: fc.Arbitrary<FlowRecord> = fc
   })
   .map(({ duration, ...rest }) => ({
     ...rest,
+    // Both ends of a flow are of one IP version.
+    destinationAddress:
+      rest.sourceAddress.includes(':') === rest.destinationAddress.includes(':')
+        ? rest.destinationAddress
+        : rest.sourceAddress,
     sourceKind: 'zeek',
     endMs: rest.startMs + duration,
     endReason: 'reported',
@@ -90,7 +95,7 @@ describe('the windows', () => {
  */
 function naiveFlowRow(flows: readonly FlowRecord[], row: number, { schema }: LoadedSchema): Float32Array {
   const windows = schema.windows;
-  if (windows === undefined) throw new TypeError('expected a schema of flows');
+  if (windows === undefined || 'kind' in windows) throw new TypeError('expected a schema of flows');
   const flow = flows[row] as FlowRecord;
   const past = flows.slice(Math.max(0, row + 1 - windows.historyFlows), row + 1).reverse();
   const values = { ...ownValues(flow), ...windowValues(flow, past, windows) } as Record<string, number>;
