@@ -140,7 +140,7 @@ export interface SourceCounters {
   readonly malformed: Record<string, number>;
   /** What was cut to keep within a limit, by the limit's name: 'flows', 'names'. */
   readonly limits: Record<string, number>;
-  /** What never reached us, or a recording, by where it was lost: packets 'kernel', 'interface', 'unread'; bytes 'record'. */
+  /** What never reached us, or a recording, by where it was lost: packets 'kernel', 'interface', 'unread'; bytes 'record'; exports 'netflow-sequence', messages 'collector-queue', 'socket'. */
   readonly lost: Record<string, number>;
 }
 
