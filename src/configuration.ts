@@ -4,12 +4,13 @@ import { alertsConfigSchema } from './alerts/index.ts';
 import { auditConfigSchema } from './audit/index.ts';
 import { type ConfigurationSources, type ResolvedConfiguration, resolveConfiguration } from './base/index.ts';
 import { CryptoError, parsePkcs11Uri } from './crypto/index.ts';
+import { featuresConfigSchema } from './features/index.ts';
 import { inferenceConfigSchema } from './inference/index.ts';
 import { monitorConfigSchema } from './monitor/index.ts';
 import { retentionConfigSchema } from './registry/index.ts';
 import { responseConfigSchema } from './response/index.ts';
 import { postgresConfigSchema } from './storage/index.ts';
-import { METER_DEFAULTS } from './traffic/index.ts';
+import { MAX_FLOWS_LIMIT, METER_DEFAULTS } from './traffic/index.ts';
 import { gateConfigSchema, trainingConfigSchema } from './training/index.ts';
 
 /** Which model watches, and what is expected of it. Names are kept from the specification. */
@@ -44,9 +45,9 @@ const meterConfigSchema = z.strictObject({
     .number()
     .int()
     .min(1_000)
-    .max(1 << 24)
+    .max(MAX_FLOWS_LIMIT)
     .default(METER_DEFAULTS.maxFlows)
-    .describe('open flows; the one silent longest is ended for a new one'),
+    .describe('open flows; those silent longest are ended for new ones'),
 });
 
 /** What a caller may do. Roles do not contain each other, except that each may read what a viewer may. */
@@ -237,6 +238,7 @@ const storageConfigSchema = z
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */
 export const configurationSchema = z.strictObject({
   model: modelConfigSchema.prefault({}),
+  features: featuresConfigSchema.prefault({}),
   inference: inferenceConfigSchema.prefault({}),
   response: responseConfigSchema.prefault({}),
   alerts: alertsConfigSchema.prefault({}),

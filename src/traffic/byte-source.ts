@@ -21,6 +21,8 @@ export interface ByteSource {
   readonly chunks: AsyncIterable<Chunk>;
   /** Ends the reading early; `chunks` then ends without an error. */
   stop(): void;
+  /** The file that holds just this content, where there is one: it may be read instead of `chunks`. */
+  readonly file?: string;
   /** Whether, after `stop`, what was captured until then still comes. */
   readonly lingers?: boolean;
 }
@@ -38,7 +40,11 @@ export async function openBytes(
   const raw = typeof from === 'string' ? await openPath(from) : Readable.from(from);
   const compressed = new Peeked(wrapFailures(raw, name));
   if (!isGzip(await compressed.head(2))) {
-    return { head: await compressed.head(HEAD), chunks: compressed, stop: () => raw.destroy() };
+    const head = await compressed.head(HEAD);
+    const stop = () => raw.destroy();
+    const isFile =
+      typeof from === 'string' && from !== '-' && (await stat(from).catch(() => undefined))?.isFile();
+    return { head, chunks: compressed, stop, ...(isFile === true && { file: from }) };
   }
   const content = new Peeked(inflate(compressed, onDamage));
   return { head: await content.head(HEAD), chunks: content, stop: () => raw.destroy() };

@@ -29,9 +29,10 @@ export {
   MEASURES,
   type Measure,
 } from './flow-measures.ts';
-export { FlowMeter, METER_DEFAULTS, type MeterOptions } from './flow-meter.ts';
 export { CaptureRecord, RECORD_DEFAULTS, type RecordOptions } from './live/capture-record.ts';
 export { interfaceNames } from './live/interfaces.ts';
 export { captureUser, LIVE_DEFAULTS, type LiveOptions } from './live/live-bytes.ts';
+export { FlowMeter } from './meter/flow-meter.ts';
+export { MAX_FLOWS_LIMIT, METER_DEFAULTS, type MeterOptions } from './meter/meter-options.ts';
 export { openFlowSource, type SourceOptions } from './open-flow-source.ts';
 export { PCAP_WRITER_DEFAULTS, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';

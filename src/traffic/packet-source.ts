@@ -1,17 +1,18 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import type { Clock, Milliseconds } from '../base/index.ts';
 import { systemClock } from '../base/index.ts';
 import type { ByteSource } from './byte-source.ts';
-import type { CaptureReader, FaultSink, PacketSink } from './capture-reader.ts';
+import type { FaultSink } from './capture-reader.ts';
 import { countName } from './counters.ts';
-import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
-import { FlowBatch } from './flow-batch.ts';
-import { FlowMeter, type MeterOptions } from './flow-meter.ts';
+import { TrafficError } from './errors.ts';
+import type { FlowSource, SourceCounters } from './flow.ts';
+import type { FlowBatch } from './flow-batch.ts';
 import type { CaptureRecord } from './live/capture-record.ts';
-import { PcapReader } from './pcap-reader.ts';
+import { FlowMeter } from './meter/flow-meter.ts';
+import type { MeterOptions } from './meter/meter-options.ts';
+import { PcapCapture } from './meter/pcap-capture.ts';
 import { isPcapng, PcapngReader } from './pcapng-reader.ts';
-
-/** Flows handed out at once, at most. */
-const BATCH = 4096;
 
 /** Live packets are this late at most: what tcpdump and the kernel hold back while the wire is silent. */
 const LATENESS: Milliseconds = 2_000;
@@ -26,14 +27,16 @@ export interface PacketSourceOptions {
 
 /**
  * A capture, metered into flows while it is read. An empty chunk says that the wire is silent: traffic time then
- * follows the clock, so that flows end. Where reading fails, the flows so far are handed out before the error.
+ * follows the clock, so that flows end. Where reading fails, the flows so far are handed out before the error. Bytes
+ * of packets are wiped from memory of our own when they have been metered. A classic pcap that is a file of its own
+ * is read straight into the meter's memory.
  */
 export class PacketSource implements FlowSource {
   readonly kind = 'packets';
   readonly #bytes: ByteSource;
   readonly #meter: FlowMeter;
-  readonly #reader: CaptureReader;
-
+  readonly #capture: PcapCapture | undefined;
+  readonly #reader: PcapngReader | undefined;
   readonly #record: CaptureRecord | undefined;
   readonly #clock: Clock;
 
@@ -42,11 +45,21 @@ export class PacketSource implements FlowSource {
     this.#record = options.record;
     this.#clock = options.clock ?? systemClock;
     const meter = new FlowMeter(options.meter, counters);
-    const packet: PacketSink = (b, offset, end, linkType, timeMs, wireLength) =>
-      meter.addSlice(b, offset, end, linkType, timeMs, wireLength);
-    const fault: FaultSink = (code) => countName(meter.counters.malformed, code);
+    const fault: FaultSink = (code) => countName(counters.malformed, code);
     this.#meter = meter;
-    this.#reader = isPcapng(bytes.head) ? new PcapngReader(packet, fault) : new PcapReader(packet, fault);
+    if (isPcapng(bytes.head)) {
+      this.#reader = new PcapngReader(
+        (b, offset, end, linkType, timeMs, wireLength) =>
+          meter.addSlice(b, offset, end, linkType, timeMs, wireLength),
+        fault,
+      );
+    } else {
+      this.#capture = new PcapCapture(meter, fault);
+    }
+  }
+
+  get isEndless(): boolean {
+    return this.#bytes.lingers === true;
   }
 
   get counters(): SourceCounters {
@@ -59,39 +72,83 @@ export class PacketSource implements FlowSource {
     let failure: unknown;
     try {
       try {
-        for await (const chunk of this.#bytes.chunks) {
-          if (signal?.aborted === true && this.#bytes.lingers !== true) break;
-          const canGoOn = await this.#take(chunk);
-          yield* slices(this.#meter.drain());
-          if (!canGoOn) break;
-        }
-        if (signal?.aborted !== true) this.#reader.end();
+        const { file } = this.#bytes;
+        const isDirect = file !== undefined && this.#capture !== undefined && this.#record === undefined;
+        yield* isDirect ? this.#readFile(file, this.#capture, signal) : this.#readChunks(signal);
       } catch (error) {
         failure = error;
       }
-      yield* slices(this.#meter.finish());
+      this.#meter.end();
+      yield* this.#meter.batches();
       if (failure !== undefined) throw failure;
     } finally {
       signal?.removeEventListener('abort', stop);
       stop();
+      this.#reader?.wipe();
+      this.#meter.wipe();
       await this.#record?.close();
     }
   }
 
+  /** Meters a file; between two reads other work has its turn. */
+  async *#readFile(
+    path: string,
+    capture: PcapCapture,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<FlowBatch> {
+    const file = openSync(path, 'r');
+    try {
+      while (signal?.aborted !== true) {
+        const { room } = capture;
+        const length = readSync(file, room, 0, room.length, null);
+        if (length === 0) {
+          capture.end();
+          return;
+        }
+        if (!(yield* capture.take(length))) return;
+        await setImmediate();
+      }
+    } catch (cause) {
+      if (cause instanceof TrafficError) throw cause;
+      const { code } = cause as NodeJS.ErrnoException;
+      throw new TrafficError('traffic.read-failed', `reading ${path} failed (${code})`, { cause });
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  async *#readChunks(signal: AbortSignal | undefined): AsyncGenerator<FlowBatch> {
+    for await (const chunk of this.#bytes.chunks) {
+      if (signal?.aborted === true && this.#bytes.lingers !== true) break;
+      const canGoOn = yield* this.#take(chunk);
+      await this.#record?.write(chunk);
+      if (!canGoOn) return;
+    }
+    if (signal?.aborted === true) return;
+    this.#capture?.end();
+    this.#reader?.end();
+  }
+
   /** False when nothing that follows can be read. */
-  async #take(chunk: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  *#take(chunk: Uint8Array<ArrayBuffer>): Generator<FlowBatch, boolean> {
     if (chunk.length === 0) {
-      const meter: FlowMeter & { advance?(nowMs: Milliseconds): void } = this.#meter;
-      meter.advance?.(this.#clock.now() - LATENESS);
+      this.#meter.advance(this.#clock.now() - LATENESS);
+      yield* this.#meter.batches();
       return true;
     }
-    const canGoOn = this.#reader.push(chunk);
-    await this.#record?.write(chunk);
-    return canGoOn;
+    const capture = this.#capture;
+    if (capture === undefined) {
+      const canGoOn = this.#reader?.push(chunk) ?? false;
+      yield* this.#meter.batches();
+      return canGoOn;
+    }
+    for (let from = 0; from < chunk.length; ) {
+      const { room } = capture;
+      const piece = chunk.subarray(from, from + room.length);
+      room.set(piece);
+      if (!(yield* capture.take(piece.length))) return false;
+      from += piece.length;
+    }
+    return true;
   }
-}
-
-function* slices(flows: readonly FlowRecord[]): Generator<FlowBatch> {
-  for (let from = 0; from < flows.length; from += BATCH)
-    yield FlowBatch.from(flows.slice(from, from + BATCH), 'packets');
 }

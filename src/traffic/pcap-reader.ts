@@ -1,7 +1,9 @@
+import type { Bytes } from '../base/index.ts';
 import { type CaptureReader, type FaultSink, MAX_CAPTURED_BYTES, type PacketSink } from './capture-reader.ts';
 import { PendingBytes } from './pending-bytes.ts';
 
-const FILE_HEADER = 24;
+/** Bytes of the header of a file. */
+export const PCAP_HEADER: Bytes = 24;
 
 /** Magic number, read big endian, to byte order, time units per millisecond and length of a record header. */
 const MAGICS: Readonly<
@@ -15,10 +17,31 @@ const MAGICS: Readonly<
   885895841: [true, 1e3, 24], // 34cdb2a1
 };
 
+/** How the packet records of a file are laid out. */
+export interface PcapLayout {
+  readonly isLittle: boolean;
+  readonly unitsPerMs: number;
+  /** Bytes before each packet. */
+  readonly recordHeader: Bytes;
+  readonly linkType: number;
+}
+
 /** Whether a file that begins with `head` (at least 4 bytes) is a classic pcap file. */
 export function isPcap(head: Uint8Array): boolean {
-  if (head.length < 4) return false;
-  return MAGICS[((head[0]! << 24) | (head[1]! << 16) | (head[2]! << 8) | head[3]!) >>> 0] !== undefined;
+  return head.length >= 4 && MAGICS[u32(head, 0, false)] !== undefined;
+}
+
+/** What the first `PCAP_HEADER` bytes of a file say; undefined where it is no classic pcap. */
+export function readPcapHeader(head: Uint8Array): PcapLayout | undefined {
+  const variant = MAGICS[u32(head, 0, false)];
+  if (variant === undefined) return undefined;
+  const [isLittle, unitsPerMs, recordHeader] = variant;
+  // The upper bits say how long the frame check sequence is; sizes come from IP, so it does not matter.
+  return { isLittle, unitsPerMs, recordHeader, linkType: u32(head, 20, isLittle) & 0xffff };
+}
+
+function u32(bytes: Uint8Array, at: number, isLittle: boolean): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint32(at, isLittle);
 }
 
 /**
@@ -58,13 +81,14 @@ export class PcapReader implements CaptureReader {
 
   #readHeader(): boolean {
     const pending = this.#pending;
-    if (pending.length < FILE_HEADER) return false;
-    const variant = MAGICS[pending.u32(0, false)];
-    if (variant === undefined) return this.#stop('unknown-pcap-magic');
-    [this.#isLittle, this.#unitsPerMs, this.#recordHeader] = variant;
-    // The upper bits say how long the frame check sequence is; sizes come from IP, so it does not matter.
-    this.#linkType = pending.u32(20, this.#isLittle) & 0xffff;
-    pending.start += FILE_HEADER;
+    if (pending.length < PCAP_HEADER) return false;
+    const layout = readPcapHeader(pending.bytes.subarray(pending.start, pending.start + PCAP_HEADER));
+    if (layout === undefined) return this.#stop('unknown-pcap-magic');
+    this.#isLittle = layout.isLittle;
+    this.#unitsPerMs = layout.unitsPerMs;
+    this.#recordHeader = layout.recordHeader;
+    this.#linkType = layout.linkType;
+    pending.start += PCAP_HEADER;
     this.#isOpen = true;
     return true;
   }

@@ -63,6 +63,11 @@ export class PcapngReader implements CaptureReader {
     if (!this.#isStopped && (this.#pending.length > 0 || this.#skip > 0)) this.#stop('truncated-block');
   }
 
+  /** Zeroes what was kept of packets. */
+  wipe(): void {
+    this.#pending.wipe();
+  }
+
   /** Reads or skips one block; false when more bytes are needed or reading has stopped. */
   #readBlock(): boolean {
     const pending = this.#pending;

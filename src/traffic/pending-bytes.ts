@@ -1,6 +1,7 @@
 /**
  * Bytes that were fed but not yet read: `bytes[start, end)`. Works on the caller's chunk where it can and keeps a
- * copy of a rest only in `settle`, so a chunk may be reused after it. Memory is one rest and one chunk.
+ * copy of a rest only in `settle`, so a chunk may be reused after it. Memory is one rest and one chunk. What was read
+ * is wiped from the copy.
  */
 export class PendingBytes {
   bytes = new Uint8Array(0);
@@ -29,7 +30,7 @@ export class PendingBytes {
   settle(): void {
     const rest = this.length;
     if (this.bytes === this.#own) {
-      if (this.start > 0) this.#own.copyWithin(0, this.start, this.end);
+      if (this.start > 0) this.#own.copyWithin(0, this.start, this.end).fill(0, rest, this.end);
     } else {
       if (this.#own.length < rest) this.#own = new Uint8Array(Math.max(rest, 4096));
       this.#own.set(this.bytes.subarray(this.start, this.end));
@@ -37,6 +38,13 @@ export class PendingBytes {
     }
     this.start = 0;
     this.end = rest;
+  }
+
+  /** Zeroes the copy and forgets what was not read. */
+  wipe(): void {
+    this.#own.fill(0);
+    this.start = 0;
+    this.end = 0;
   }
 
   u16(at: number, isLittle: boolean): number {
@@ -55,6 +63,7 @@ export class PendingBytes {
     if (this.#own.length >= length) return;
     const grown = new Uint8Array(Math.max(length, this.#own.length * 2));
     grown.set(this.#own.subarray(0, this.length));
+    this.#own.fill(0);
     this.#own = grown;
     this.bytes = grown;
   }

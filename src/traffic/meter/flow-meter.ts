@@ -5,6 +5,7 @@ import { FlowBatch } from '../flow-batch.ts';
 import { FLOW_NUMBER_INDEX, type Measure } from '../flow-measures.ts';
 import { FlowInspector } from '../inspect/flow-inspector.ts';
 import { linkTypeName } from '../link-types.ts';
+import type { PcapLayout } from '../pcap-reader.ts';
 import { INSPECTIONS, KERNEL_BATCH, KERNEL_BYTES, KERNEL_ROWS, MeterKernel, STOP } from './meter-kernel.ts';
 import { type MeterOptions, meterOptions } from './meter-options.ts';
 import { takeFaults } from './packet-faults.ts';
@@ -13,16 +14,6 @@ import { takeFaults } from './packet-faults.ts';
 const MAX_PACKET: Bytes = 1 << 20;
 const WORDS_OF_INSPECTION = 4;
 const DNS = 1;
-
-/** The layout of the records of a classic capture. */
-export interface CaptureLayout {
-  /** Whether numbers are big-endian. */
-  readonly isSwapped: boolean;
-  readonly unitsPerMs: number;
-  /** Bytes before each packet. */
-  readonly recordHeader: Bytes;
-  readonly linkType: number;
-}
 
 /**
  * Packets in, bidirectional flows out. Flows are keyed by the five-tuple and the tunnel they came in; the initiator is
@@ -151,15 +142,15 @@ export class FlowMeter {
    * Meters the records of a classic capture that are complete with the `length` bytes that were written to `room`.
    * What is unread is kept. Returns, after the batches, false where a record cannot be.
    */
-  *capture(length: Bytes, layout: CaptureLayout): Generator<FlowBatch, boolean> {
+  *capture(length: Bytes, layout: PcapLayout): Generator<FlowBatch, boolean> {
     this.#flush();
     const { functions } = this.#kernel;
     const { start } = KERNEL_BYTES;
     const end = this.#restEnd + length;
     if (end < this.#dirtyEnd) this.#kernel.views.bytes.fill(0, end, this.#dirtyEnd);
     this.#linkName = linkTypeName(layout.linkType);
-    const { isSwapped, unitsPerMs, recordHeader, linkType } = layout;
-    functions.setCapture(Number(isSwapped), unitsPerMs, recordHeader, linkType);
+    const { isLittle, unitsPerMs, recordHeader, linkType } = layout;
+    functions.setCapture(Number(!isLittle), unitsPerMs, recordHeader, linkType);
     let stop: number = functions.meterCapture(start, end);
     for (;;) {
       this.#inspect();
@@ -178,14 +169,20 @@ export class FlowMeter {
     return stop !== STOP.oversized;
   }
 
-  /** Bytes of a capture that were not read. */
-  get rest(): Bytes {
-    return this.#restEnd - KERNEL_BYTES.start;
+  /** Bytes of a capture that were not read, in the kernel's memory. */
+  get unread(): Uint8Array<ArrayBuffer> {
+    return this.#kernel.views.bytes.subarray(KERNEL_BYTES.start, this.#restEnd);
+  }
+
+  /** Keeps the `length` bytes that were written to `room`, unread. */
+  hold(length: Bytes): void {
+    this.#restEnd += length;
   }
 
   /** Takes `length` bytes off the front of those that were not read. */
   skip(length: Bytes): void {
     const { start } = KERNEL_BYTES;
+    this.#dirtyEnd = Math.max(this.#dirtyEnd, this.#restEnd);
     this.#kernel.views.bytes.copyWithin(start, start + length, this.#restEnd);
     this.#restEnd -= length;
   }
