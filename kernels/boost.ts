@@ -200,7 +200,7 @@ export function softmaxGradients(
   }
 }
 
-/** Adds gathered rows to the accumulators of eight columns a pass of the outer loop, two of them at once. */
+/** Adds gathered rows to the accumulators of sixteen columns a pass, so that these stay in the first cache. */
 function accumulate(buffer: usize, values: usize, count: usize, stride: usize, acc: usize): void {
   let from: usize = 0;
   const end = values + (count << 2);
@@ -210,39 +210,37 @@ function accumulate(buffer: usize, values: usize, count: usize, stride: usize, a
     const a = acc + (from << 10);
     do {
       const p = load<i32>(value);
-      let b = load<u64>(row);
-      let at = a + ((<usize>b & 255) << 2);
+      let at = a + (<usize>load<u8>(row) << 2);
       store<i32>(at, load<i32>(at) + p);
-      at = a + ((<usize>(b >> 8) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 1) << 2);
       store<i32>(at, load<i32>(at, 1024) + p, 1024);
-      at = a + ((<usize>(b >> 16) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 2) << 2);
       store<i32>(at, load<i32>(at, 2048) + p, 2048);
-      at = a + ((<usize>(b >> 24) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 3) << 2);
       store<i32>(at, load<i32>(at, 3072) + p, 3072);
-      at = a + ((<usize>(b >> 32) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 4) << 2);
       store<i32>(at, load<i32>(at, 4096) + p, 4096);
-      at = a + ((<usize>(b >> 40) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 5) << 2);
       store<i32>(at, load<i32>(at, 5120) + p, 5120);
-      at = a + ((<usize>(b >> 48) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 6) << 2);
       store<i32>(at, load<i32>(at, 6144) + p, 6144);
-      at = a + (<usize>(b >> 56) << 2);
+      at = a + (<usize>load<u8>(row, 7) << 2);
       store<i32>(at, load<i32>(at, 7168) + p, 7168);
-      b = load<u64>(row, 8);
-      at = a + ((<usize>b & 255) << 2);
+      at = a + (<usize>load<u8>(row, 8) << 2);
       store<i32>(at, load<i32>(at, 8192) + p, 8192);
-      at = a + ((<usize>(b >> 8) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 9) << 2);
       store<i32>(at, load<i32>(at, 9216) + p, 9216);
-      at = a + ((<usize>(b >> 16) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 10) << 2);
       store<i32>(at, load<i32>(at, 10240) + p, 10240);
-      at = a + ((<usize>(b >> 24) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 11) << 2);
       store<i32>(at, load<i32>(at, 11264) + p, 11264);
-      at = a + ((<usize>(b >> 32) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 12) << 2);
       store<i32>(at, load<i32>(at, 12288) + p, 12288);
-      at = a + ((<usize>(b >> 40) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 13) << 2);
       store<i32>(at, load<i32>(at, 13312) + p, 13312);
-      at = a + ((<usize>(b >> 48) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 14) << 2);
       store<i32>(at, load<i32>(at, 14336) + p, 14336);
-      at = a + (<usize>(b >> 56) << 2);
+      at = a + (<usize>load<u8>(row, 15) << 2);
       store<i32>(at, load<i32>(at, 15360) + p, 15360);
       row += stride;
       value += 4;
@@ -255,22 +253,21 @@ function accumulate(buffer: usize, values: usize, count: usize, stride: usize, a
     const a = acc + (from << 10);
     do {
       const p = load<i32>(value);
-      const b = load<u64>(row);
-      let at = a + ((<usize>b & 255) << 2);
+      let at = a + (<usize>load<u8>(row) << 2);
       store<i32>(at, load<i32>(at) + p);
-      at = a + ((<usize>(b >> 8) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 1) << 2);
       store<i32>(at, load<i32>(at, 1024) + p, 1024);
-      at = a + ((<usize>(b >> 16) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 2) << 2);
       store<i32>(at, load<i32>(at, 2048) + p, 2048);
-      at = a + ((<usize>(b >> 24) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 3) << 2);
       store<i32>(at, load<i32>(at, 3072) + p, 3072);
-      at = a + ((<usize>(b >> 32) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 4) << 2);
       store<i32>(at, load<i32>(at, 4096) + p, 4096);
-      at = a + ((<usize>(b >> 40) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 5) << 2);
       store<i32>(at, load<i32>(at, 5120) + p, 5120);
-      at = a + ((<usize>(b >> 48) & 255) << 2);
+      at = a + (<usize>load<u8>(row, 6) << 2);
       store<i32>(at, load<i32>(at, 6144) + p, 6144);
-      at = a + (<usize>(b >> 56) << 2);
+      at = a + (<usize>load<u8>(row, 7) << 2);
       store<i32>(at, load<i32>(at, 7168) + p, 7168);
       row += stride;
       value += 4;
@@ -298,40 +295,81 @@ function widen(acc: usize, widths: usize, columns: i32, outG: usize, outH: usize
 }
 
 /**
- * Histogram of `count` row numbers at `rows`, added to G and H (i32, cleared by the caller). `packed`: i32, one a row.
- * `bins`: u8, row-major, `stride` bytes a row, a multiple of 8. `acc`: stride x 1024 bytes, zero before and after.
- * Rows whose packed gradient is 0 are passed over. At most `room` rows go into one block: `index`, `values` (4 bytes a
- * row) and `buffer` (stride bytes a row, 16 over) hold that many.
+ * Writes the entries of a tree's root: row number, packed gradient above it, 8 bytes a row. Gives how many rows have a
+ * gradient other than 0.
+ */
+export function listRows(packed: usize, from: i32, to: i32, entries: usize): i32 {
+  let filled = 0;
+  for (let row = from; row < to; row++) {
+    const p = load<u32>(packed + ((<usize>row) << 2));
+    store<u64>(entries + ((<usize>row) << 3), (<u64>p << 32) | <u64>row);
+    filled += <i32>(p !== 0);
+  }
+  return filled;
+}
+
+/**
+ * Histogram of `count` entries, added to G and H (i32, cleared by the caller). `bins`: u8, row-major, `stride` bytes a row,
+ * a multiple of 8. `acc`: stride x 1024 bytes, zero before and after; taken apart after `limit` rows at most. Rows
+ * whose packed gradient is 0 are passed over. `room` rows are gathered at a time, limit at most: `index` and `values` (4
+ * bytes a row) and `buffer` (stride bytes a row, 16 over) hold that many.
  */
 export function histogram(
-  rows: usize, count: i32, packed: usize, bins: usize, stride: usize, columns: i32, widths: usize,
+  entries: usize, count: i32, limit: i32, bins: usize, stride: usize, columns: i32, widths: usize,
   acc: usize, index: usize, values: usize, buffer: usize, room: i32, outG: usize, outH: usize,
 ): void {
-  const end = rows + ((<usize>count) << 2);
+  const end = entries + ((<usize>count) << 3);
   let at = index;
   let value = values;
-  while (rows < end) {
+  let summed: usize = 0;
+  while (entries < end) {
     const free = <usize>room - ((at - index) >> 2);
-    const left = (end - rows) >> 2;
-    const stop = rows + ((free < left ? free : left) << 2);
+    const left = (end - entries) >> 3;
+    const stop = entries + ((free < left ? free : left) << 3);
     do {
-      const row = load<u32>(rows);
-      const p = load<i32>(packed + ((<usize>row) << 2));
-      store<u32>(at, row);
+      const p = load<i32>(entries, 4);
+      store<u32>(at, load<u32>(entries));
       store<i32>(value, p);
       const step = (<usize>(p !== 0)) << 2;
       at += step;
       value += step;
-      rows += 4;
-    } while (rows < stop);
+      entries += 8;
+    } while (entries < stop);
     const n = (at - index) >> 2;
-    if (n === 0 || (n < <usize>room && rows < end)) continue;
+    if (n === 0 || (n < <usize>room && entries < end)) continue;
+    if (summed + n > <usize>limit) {
+      widen(acc, widths, columns, outG, outH);
+      summed = 0;
+    }
+    summed += n;
     gather(index, n, bins, stride, buffer);
     accumulate(buffer, values, n, stride, acc);
-    widen(acc, widths, columns, outG, outH);
     at = index;
     value = values;
   }
+  widen(acc, widths, columns, outG, outH);
+}
+
+/** The same of the rows [from, from + count) as they lie, without a list: for a root where few gradients are 0. */
+export function rootHistogram(
+  packed: usize, from: i32, count: i32, limit: i32, bins: usize, stride: usize, columns: i32, widths: usize,
+  acc: usize, room: i32, outG: usize, outH: usize,
+): void {
+  let row = <usize>from;
+  const end = row + <usize>count;
+  let summed: usize = 0;
+  while (row < end) {
+    const left = end - row;
+    const n = left < <usize>room ? left : <usize>room;
+    if (summed + n > <usize>limit) {
+      widen(acc, widths, columns, outG, outH);
+      summed = 0;
+    }
+    summed += n;
+    accumulate(bins + row * stride, packed + (row << 2), n, stride, acc);
+    row += n;
+  }
+  widen(acc, widths, columns, outG, outH);
 }
 
 /** Copies rows side by side; up to 15 bytes behind a row are overwritten by the next. */
@@ -377,47 +415,47 @@ export function add(a: usize, b: usize, entries: i32): void {
 }
 
 /**
- * Stable: rows that go left are written to `rows` again, the others to `right`. `column`: u8, one a row; `table`: u8, one
- * a bin, 1 goes left. Gives how many went left.
+ * Stable: entries that go left are written to `entries` again, the others to `right`. `column`: u8, one a row; `table`: u8,
+ * one a bin, 1 goes left. Gives how many went left.
  */
-export function partition(rows: usize, count: i32, column: usize, table: usize, right: usize): i32 {
-  const start = rows;
-  const end = rows + ((<usize>count) << 2);
-  let left = rows;
-  while (rows < end) {
-    const row = load<u32>(rows);
-    const goesLeft = <usize>load<u8>(table + <usize>load<u8>(column + row));
+export function partition(entries: usize, count: i32, column: usize, table: usize, right: usize): i32 {
+  const start = entries;
+  const end = entries + ((<usize>count) << 3);
+  let left = entries;
+  while (entries < end) {
+    const entry = load<u64>(entries);
+    const goesLeft = <usize>load<u8>(table + <usize>load<u8>(column + <usize>(<u32>entry)));
     // Both are written, one counts: no branch to mispredict.
-    store<u32>(left, row);
-    store<u32>(right, row);
-    left += goesLeft << 2;
-    right += (1 - goesLeft) << 2;
-    rows += 4;
+    store<u64>(left, entry);
+    store<u64>(right, entry);
+    left += goesLeft << 3;
+    right += (1 - goesLeft) << 3;
+    entries += 8;
   }
-  return <i32>((left - start) >> 2);
+  return <i32>((left - start) >> 3);
 }
 
 /** Sums of the fixed-point gradients and hessians of these rows, as two f64 (exact below 2^53). */
-export function leafSums(rows: usize, count: i32, gradients: usize, hessians: usize, out: usize): void {
-  const end = rows + ((<usize>count) << 2);
+export function leafSums(entries: usize, count: i32, gradients: usize, hessians: usize, out: usize): void {
+  const end = entries + ((<usize>count) << 3);
   let g: i64 = 0;
   let h: i64 = 0;
-  while (rows < end) {
-    const at = (<usize>load<u32>(rows)) << 2;
+  while (entries < end) {
+    const at = (<usize>load<u32>(entries)) << 2;
     g += load<i32>(gradients + at);
     h += load<i32>(hessians + at);
-    rows += 4;
+    entries += 8;
   }
   store<f64>(out, <f64>g);
   store<f64>(out, <f64>h, 8);
 }
 
 /** Adds a leaf's value to the margins (f64) of its rows. */
-export function addLeaf(rows: usize, count: i32, margins: usize, value: f64): void {
-  const end = rows + ((<usize>count) << 2);
-  while (rows < end) {
-    const at = margins + ((<usize>load<u32>(rows)) << 3);
+export function addLeaf(entries: usize, count: i32, margins: usize, value: f64): void {
+  const end = entries + ((<usize>count) << 3);
+  while (entries < end) {
+    const at = margins + ((<usize>load<u32>(entries)) << 3);
     store<f64>(at, load<f64>(at) + value);
-    rows += 4;
+    entries += 8;
   }
 }

@@ -6,6 +6,8 @@ type Memory = 'private' | 'shared';
 
 /** Each `kernels/NAME.ts` (AssemblyScript), which becomes the `kernels/NAME.wasm` beside it, and is committed so. */
 export const KERNELS: Readonly<Record<string, Memory>> = {
+  boost: 'shared',
+  dense: 'private',
   meter: 'private',
 };
 

@@ -1,3 +1,5 @@
+import { cutsOf, orderedKey, summarize } from './column-summary.ts';
+
 /** Bin of a missing value, in every column. */
 export const MISSING_BIN = 0;
 
@@ -16,7 +18,7 @@ export interface ColumnBins {
 /** The columns that can split anything, cut into bins. What is fitted here comes from training rows alone. */
 export interface Binning {
   readonly columns: readonly ColumnBins[];
-  /** Uint32Array, columns + 1: where each column's bins begin when all lie side by side. */
+  /** Uint32Array, columns + 1: where each column's bins begin in a histogram; widths are rounded up to a multiple of 4. */
   readonly offsets: Uint32Array;
 }
 
@@ -24,7 +26,7 @@ export interface Binning {
 export interface BinnedRows {
   readonly rows: number;
   readonly binning: Binning;
-  /** Uint8Array, row-major rows x binning.columns. */
+  /** Uint8Array, column-major: binning.columns x rows. */
   readonly bins: Uint8Array;
 }
 
@@ -42,25 +44,33 @@ export function fitBinning(
 ): Binning {
   const columns: ColumnBins[] = [];
   const present = new Float32Array(rows.length);
+  const keys = new Uint32Array(rows.length);
   for (let column = 0; column < stride; column++) {
     let count = 0;
     for (const r of rows) {
       const x = values[r * stride + column] as number;
-      if (!Number.isNaN(x)) present[count++] = x;
+      if (Number.isNaN(x)) continue;
+      present[count] = x;
+      keys[count++] = orderedKey(x);
     }
     const size = categories[column] as number;
-    const fitted =
+    const fitted: Pick<ColumnBins, 'cuts' | 'categories'> =
       size === 0
-        ? cutNumber(present.subarray(0, count), maxBins - 1)
+        ? { cuts: cutsOf(summarize(keys, count), maxBins - 1) }
         : listCategories(present.subarray(0, count), size, maxBins - 1);
     const valueBins = fitted.categories?.length ?? fitted.cuts.length + 1;
     // One bin of values splits only where it can be told from missing.
     if (count === 0 || (valueBins === 1 && count === rows.length)) continue;
     columns.push({ column, bins: valueBins + 1, ...fitted });
   }
+  return layOut(columns);
+}
+
+/** Columns with the places of their bins. */
+export function layOut(columns: readonly ColumnBins[]): Binning {
   const offsets = new Uint32Array(columns.length + 1);
   columns.forEach(({ bins }, f) => {
-    offsets[f + 1] = (offsets[f] as number) + bins;
+    offsets[f + 1] = (offsets[f] as number) + ((bins + 3) & ~3);
   });
   return { columns, offsets };
 }
@@ -95,7 +105,7 @@ export function encodeRows(
         }
         bin = low + 1;
       }
-      bins[i * width + f] = bin;
+      bins[f * rows.length + i] = bin;
     }
   });
   return { rows: rows.length, binning, bins };
@@ -105,49 +115,18 @@ export function encodeRows(
 export function selectBinnedRows(binned: BinnedRows, rows: ArrayLike<number>): BinnedRows {
   const width = binned.binning.columns.length;
   const bins = new Uint8Array(rows.length * width);
-  for (let i = 0; i < rows.length; i++) {
-    const from = (rows[i] as number) * width;
-    bins.set(binned.bins.subarray(from, from + width), i * width);
+  for (let f = 0; f < width; f++) {
+    const [from, to] = [f * binned.rows, f * rows.length];
+    for (let i = 0; i < rows.length; i++) bins[to + i] = binned.bins[from + (rows[i] as number)] as number;
   }
   return { rows: rows.length, binning: binned.binning, bins };
 }
 
-type FittedColumn = Pick<ColumnBins, 'cuts' | 'categories'>;
-
-function cutNumber(values: Float32Array, maxBins: number): FittedColumn {
-  const sorted = values.sort();
-  const distinct: number[] = [];
-  const counts: number[] = [];
-  for (const x of sorted) {
-    if (distinct.length > 0 && distinct[distinct.length - 1] === x) counts[counts.length - 1]! += 1;
-    else {
-      distinct.push(x);
-      counts.push(1);
-    }
-  }
-  const cuts: number[] = [];
-  let left = sorted.length;
-  let inBin = 0;
-  for (let i = 0; i + 1 < distinct.length; i++) {
-    const target = left / (maxBins - cuts.length);
-    inBin += counts[i] as number;
-    // A frequent value does not share its bin with the rarer ones before it.
-    const isFull = inBin >= target || (counts[i + 1] as number) >= target;
-    if (distinct.length > maxBins && (!isFull || cuts.length + 1 >= maxBins)) continue;
-    cuts.push(cutBetween(distinct[i] as number, distinct[i + 1] as number));
-    left -= inBin;
-    inBin = 0;
-  }
-  return { cuts: Float32Array.from(cuts) };
-}
-
-/** A float32 c with a <= c < b, half way where float32 has room. */
-function cutBetween(a: number, b: number): number {
-  const c = Math.fround(a / 2 + b / 2);
-  return c >= a && c < b ? c : a;
-}
-
-function listCategories(values: Float32Array, size: number, maxBins: number): FittedColumn {
+function listCategories(
+  values: Float32Array,
+  size: number,
+  maxBins: number,
+): Pick<ColumnBins, 'cuts' | 'categories'> {
   const counts = new Uint32Array(size);
   for (const x of values) {
     if (x >= 0 && x < size) counts[Math.trunc(x)]! += 1;

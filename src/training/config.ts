@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TrainingError } from './errors.ts';
+import { hybridConfigSchema } from './hybrid/config.ts';
 
 const share = z.number().min(0).max(0.5);
 
@@ -8,14 +9,30 @@ const share = z.number().min(0).max(0.5);
  * had the best mean AUC on attack types left out of training, in folds of NSL-KDD's training file (`leaveTypesOut`).
  */
 export const trainingConfigSchema = z.strictObject({
+  /** `hybrid`: trees exposed to made-up rows, and detectors of what differs from normal traffic. `trees`: trees alone. */
+  method: z.enum(['hybrid', 'trees']).default('hybrid'),
+  hybrid: hybridConfigSchema.prefault({}),
   /** Trees at most; early stopping usually needs fewer. */
   rounds: z.int().min(1).max(5000).default(200),
   /** Leaves of one tree at most. */
   maxLeaves: z.int().min(2).max(1024).default(31),
+  /** Cuts from the root to a leaf at most; 0 is no limit. */
+  maxDepth: z.int().min(0).max(64).default(0),
+  /**
+   * Rounds in which a tree is grown, the root's the first; each later one cuts several leaves at once, so it bounds the depth
+   * too. More come closer to growth leaf by leaf; fewer spare a distributed run messages.
+   */
+  treeRounds: z.int().min(2).max(1024).default(8),
   /** Shrinks every leaf. */
   learningRate: z.number().positive().max(1).default(0.1),
-  /** Rows in a leaf at least. */
+  /** What the learning rate is multiplied with after each round; 1 keeps it. */
+  learningRateDecay: z.number().positive().max(1).default(1),
+  /** Lowest share of the first learning rate that decay leads to. */
+  learningRateFloor: z.number().min(0).max(1).default(0.1),
+  /** Rows in a leaf at least; estimated from its share of the hessians. */
   minRowsPerLeaf: z.int().min(1).default(20),
+  /** L1 penalty on leaf values, in units of gradient. */
+  l1: z.number().min(0).default(0),
   /** L2 penalty on leaf values, in units of hessian. */
   l2: z.number().min(0).default(1),
   /** Sum of hessians in a leaf at least. */
@@ -29,7 +46,9 @@ export const trainingConfigSchema = z.strictObject({
   /** L2 penalty in place of `l2` for categorical splits. */
   categoricalL2: z.number().min(0).default(10),
   /** Levels of a quantized gradient on either side of 0. Few suffice: rounding is unbiased. */
-  gradientLevels: z.int().min(2).max(127).default(64),
+  gradientLevels: z.int().min(2).max(127).default(8),
+  /** Columns that P(attack) may only rise (1) or only fall (-1) with, by name. */
+  monotone: z.record(z.string(), z.union([z.literal(1), z.literal(-1)])).default({}),
   /** Share of the rows drawn for each tree. */
   rowFraction: z.number().positive().max(1).default(0.7),
   /** Share of the columns drawn for each tree. */

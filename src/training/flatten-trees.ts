@@ -1,7 +1,7 @@
 import { BITSET_WORDS, CATEGORICAL, MISSING_LEFT, type TreeEnsemble } from '../models/index.ts';
 import { type Binning, type ColumnBins, MISSING_BIN } from './binning.ts';
+import type { GrownTree } from './grow-tree.ts';
 import type { Split } from './split.ts';
-import type { GrownTree } from './tree-learner.ts';
 
 /** Writes grown trees as the flat arrays of a model: bins become thresholds and categories again. */
 export function flattenTrees(trees: readonly GrownTree[], binning: Binning): TreeEnsemble {

@@ -21,6 +21,8 @@ export interface LabelledFlowsInput {
   /** Of the data the flows came from. */
   readonly digest?: Digest;
   readonly onBatch?: (flows: number) => void;
+  /** Told at the end how many flows the schema refused, by code and column. */
+  readonly onRejects?: (rejects: Readonly<Record<string, number>>) => void;
 }
 
 /**
@@ -58,6 +60,7 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
     }
     input.onBatch?.(types.length);
   }
+  input.onRejects?.(extractor.counters.rejects.byReason);
   const values = new Float32Array(types.length * columns);
   for (const [row, part] of parts.entries()) values.set(part, row * columns);
   return {

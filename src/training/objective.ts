@@ -1,6 +1,7 @@
-import { deterministicExp, deterministicLog, sigmoid } from '../models/index.ts';
+import { deterministicExp, deterministicLog } from '../models/index.ts';
+import type { LossSum } from './histogram-source.ts';
 
-/** Gradients and hessians are whole numbers of 2^-20. */
+/** Gradients, hessians and losses are whole numbers of 2^-20. */
 export const FIXED_POINT = 1 << 20;
 
 /** Logistic loss of one row, -log P(label), from its margin; no overflow. */
@@ -9,45 +10,65 @@ export function logisticLoss(margin: number, label: number): number {
   return z > 0 ? deterministicLog(1 + deterministicExp(-z)) : deterministicLog(1 + deterministicExp(z)) - z;
 }
 
-/**
- * Gradient w (p - y) and hessian w p (1 - p) of the logistic loss, rounded to fixed point, so that sums over any set of
- * rows are exact and do not depend on their order. All arrays one entry a row; out: Int32Array.
- */
-export function logisticGradients(
+/** Softmax loss, -log P(label), of row r; margins: Float64Array, class-major, `stride` rows a class. */
+export function softmaxLoss(
   margins: Float64Array,
-  labels: Uint8Array,
-  weights: Float32Array | undefined,
-  gradients: Int32Array,
-  hessians: Int32Array,
-): void {
-  for (let i = 0; i < margins.length; i++) {
-    const p = sigmoid(margins[i] as number);
-    const w = (weights === undefined ? 1 : (weights[i] as number)) * FIXED_POINT;
-    gradients[i] = Math.round((p - (labels[i] as number)) * w);
-    hessians[i] = Math.round(p * (1 - p) * w);
+  r: number,
+  stride: number,
+  outputs: number,
+  label: number,
+): number {
+  let top = margins[r] as number;
+  for (let k = 1; k < outputs; k++) {
+    const m = margins[k * stride + r] as number;
+    if (m > top) top = m;
   }
+  let sum = 0;
+  for (let k = 0; k < outputs; k++) sum += deterministicExp((margins[k * stride + r] as number) - top);
+  return deterministicLog(sum) + top - (margins[label * stride + r] as number);
 }
 
-/** The margin that fits the base rate: log-odds of the weighted share of label 1, kept within +-10. */
-export function baseMargin(labels: Uint8Array, weights: Float32Array | undefined): number {
-  let ones = 0;
+/** Weighted sum of the losses in fixed point: exact, so that shards may be added up in any order. */
+export function lossSum(
+  margins: Float64Array,
+  rows: number,
+  outputs: number,
+  labels: Uint8Array,
+  weights: Float32Array | undefined,
+): LossSum {
+  let sum = 0;
+  for (let r = 0; r < rows; r++) {
+    const label = labels[r] as number;
+    const loss =
+      outputs === 1
+        ? logisticLoss(margins[r] as number, label)
+        : softmaxLoss(margins, r, rows, outputs, label);
+    sum += Math.round(loss * (weights === undefined ? 1 : (weights[r] as number)) * FIXED_POINT);
+  }
+  return { sum, rows };
+}
+
+/**
+ * The margins that fit the base rates, one an output: log-odds of the weighted share of label 1, within +-10, for one
+ * output; else log of each class's share, -10 at least.
+ */
+export function baseMargins(
+  labels: Uint8Array,
+  weights: Float32Array | undefined,
+  outputs: number,
+): Float64Array {
+  const shares = new Float64Array(Math.max(2, outputs));
   let all = 0;
   for (let i = 0; i < labels.length; i++) {
     // Fixed point again: a sum of floats would depend on the order.
     const w = weights === undefined ? 1 : Math.round((weights[i] as number) * FIXED_POINT);
     all += w;
-    if (labels[i] === 1) ones += w;
+    shares[labels[i] as number]! += w;
   }
-  if (ones === 0) return -10;
-  if (ones === all) return 10;
-  return Math.max(-10, Math.min(10, deterministicLog(ones / (all - ones))));
-}
-
-/** Mean logistic loss. */
-export function meanLogisticLoss(margins: Float64Array, labels: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < margins.length; i++) {
-    sum += logisticLoss(margins[i] as number, labels[i] as number);
+  const [zeros, ones] = [shares[0] as number, shares[1] as number];
+  if (outputs === 1) {
+    const bias = ones === 0 ? -10 : zeros === 0 ? 10 : deterministicLog(ones / zeros);
+    return Float64Array.of(Math.max(-10, Math.min(10, bias)));
   }
-  return margins.length === 0 ? 0 : sum / margins.length;
+  return shares.map((share) => (share === 0 ? -10 : Math.max(-10, deterministicLog(share / all))));
 }

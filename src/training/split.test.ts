@@ -3,9 +3,8 @@ import { test } from 'node:test';
 import { SeededRandom } from '../base/index.ts';
 import { type BinnedRows, encodeRows, fitBinning } from './binning.ts';
 import { resolveTrainingConfig } from './config.ts';
-import { HistogramBuilder } from './histogram.ts';
-import { FIXED_POINT } from './objective.ts';
-import { addPacked, packGradients, quantizationScales } from './quantization.ts';
+import { histogramLength, type LeafState } from './histogram-source.ts';
+import { quantizationScales } from './quantization.ts';
 import { SplitFinder, type SplitLimits } from './split.ts';
 
 const SCALES = quantizationScales(16, 1);
@@ -30,23 +29,21 @@ function draw(seed: number, rows: number, column: number) {
   );
   const all = Uint32Array.from(values.keys());
   const binned = encodeRows(fitBinning(values, 1, all, [column === 2 ? 5 : 0], 256), values, 1, all);
-  const g = Int32Array.from(all, () => Math.round(random.uniform(-1, 1) * FIXED_POINT));
-  const h = Int32Array.from(all, () => Math.round(random.uniform(0.05, 0.25) * FIXED_POINT));
-  const packed = new Float64Array(rows);
-  packGradients(g, h, SCALES, { seed, round: 0 }, packed);
-  return { binned, packed, all };
+  const rowsOf = Array.from(all, (i): Row => {
+    const bins = [binned.bins[i] as number];
+    return { bins, g: random.integer(-16, 16) * SCALES.gradient, h: random.integer(1, 16) * SCALES.hessian };
+  });
+  return { binned, rows: rowsOf, leaf: leafOf(binned, rowsOf) };
 }
 
-function unpack(binned: BinnedRows, packed: Float64Array): Row[] {
-  return [...packed].map((p, i) => {
-    const sums = new Int32Array(3);
-    addPacked(p, sums, 0);
-    return {
-      bins: [binned.bins[i] as number],
-      g: (sums[0] as number) * SCALES.gradient,
-      h: (sums[1] as number) * SCALES.hessian,
-    };
-  });
+function leafOf({ binning }: BinnedRows, rows: readonly Row[]): LeafState {
+  const histogram = new Int32Array(histogramLength(binning));
+  for (const { bins, g, h } of rows) {
+    const at = bins[0] as number;
+    histogram[at]! += Math.round(g / SCALES.gradient);
+    histogram[histogram.length / 2 + at]! += Math.round(h / SCALES.hessian);
+  }
+  return { rows: rows.length, histogram };
 }
 
 /** The naive twin: tries every subset of bins that the kind of column allows. */
@@ -71,7 +68,10 @@ function bruteForce(rows: readonly Row[], bins: number, isCategory: boolean): nu
     };
     const left = rows.filter((row) => isLeft(row.bins[0] as number));
     const right = rows.filter((row) => !isLeft(row.bins[0] as number));
-    if (left.length < 3 || right.length < 3) continue;
+    // Rows of a side are estimated by its hessians.
+    const share = (side: readonly Row[]): number => side.reduce((sum, row) => sum + row.h, 0);
+    const least = (3 * share(rows)) / rows.length;
+    if (share(left) < least || share(right) < least) continue;
     best = Math.max(best, (score(left) + score(right) - score(rows)) / 2);
   }
   return best;
@@ -80,12 +80,8 @@ function bruteForce(rows: readonly Row[], bins: number, isCategory: boolean): nu
 for (const [column, what] of ['a number', 'a number with missing values', 'a category'].entries()) {
   test(`the split of ${what} is as good as the best of all`, () => {
     for (let seed = 1; seed <= 25; seed++) {
-      const { binned, packed, all } = draw(seed, 40, column);
-      const builder = new HistogramBuilder(binned);
-      const histogram = new Int32Array(builder.size);
-      builder.build(packed, all, 0, 40, histogram);
-      const split = new SplitFinder(binned.binning, SCALES, LIMITS).find(histogram, [0]);
-      const rows = unpack(binned, packed);
+      const { binned, rows, leaf } = draw(seed, 40, column);
+      const split = new SplitFinder(binned.binning, SCALES, LIMITS).find(leaf, [0]);
       const best = bruteForce(rows, binned.binning.columns[0]?.bins ?? 0, column === 2);
       const gain = split?.gain ?? 0;
       // For categories the sorted order is optimal for the unregularised gain only, so a little may be lost.
@@ -102,13 +98,26 @@ for (const [column, what] of ['a number', 'a number with missing values', 'a cat
 }
 
 test('no split is found where both sides cannot have enough rows, nor among no columns', () => {
-  const { binned, packed, all } = draw(1, 40, 0);
-  const builder = new HistogramBuilder(binned);
-  const histogram = new Int32Array(builder.size);
-  builder.build(packed, all, 0, 40, histogram);
+  const { binned, leaf } = draw(1, 40, 0);
   const strict = new SplitFinder(binned.binning, SCALES, { ...LIMITS, minRowsPerLeaf: 21 });
-  assert.equal(strict.find(histogram, [0]), undefined);
-  assert.equal(new SplitFinder(binned.binning, SCALES, LIMITS).find(histogram, []), undefined);
+  assert.equal(strict.find(leaf, [0]), undefined);
+  assert.equal(new SplitFinder(binned.binning, SCALES, LIMITS).find(leaf, []), undefined);
   const heavy = new SplitFinder(binned.binning, SCALES, { ...LIMITS, minHessian: 100 });
-  assert.equal(heavy.find(histogram, [0]), undefined);
+  assert.equal(heavy.find(leaf, [0]), undefined);
+});
+
+test('a penalty on gradients takes small ones for none, and what lies between bounds has no gain', () => {
+  const { binned, leaf } = draw(2, 40, 0);
+  const find = (limits: Partial<SplitLimits>, low?: number, high?: number) =>
+    new SplitFinder(binned.binning, SCALES, { ...LIMITS, ...limits }).find(
+      leaf,
+      [0],
+      ...(low === undefined ? [] : [{ low, high: high as number }]),
+    );
+  const free = find({})?.gain ?? 0;
+  assert.ok(free > 0);
+  assert.ok((find({ l1: 0.5 })?.gain ?? 0) < free);
+  assert.equal(find({ l1: 1000 }), undefined);
+  assert.ok(Math.abs((find({}, -1e9, 1e9)?.gain ?? 0) - free) < 1e-9);
+  assert.equal(find({}, 0, 0), undefined);
 });

@@ -12,7 +12,7 @@ import {
   fitStatistics,
   sumMargins,
 } from '../models/index.ts';
-import { encodeRows, fitBinning } from './binning.ts';
+import { type Binning, encodeRows, fitBinning } from './binning.ts';
 import { boost, type RoundProgress } from './boosting.ts';
 import { resolveTrainingConfig, type TrainingConfig } from './config.ts';
 import {
@@ -29,7 +29,7 @@ import { categoryCounts, checkTable, type LabelledTable, selectRows } from './la
 import { chooseThreshold } from './threshold.ts';
 
 /** Name and version of this trainer, for the provenance of what it trains. */
-export const TRAINER = 'ai-guardian histogram boosting 1';
+export const TRAINER = 'ai-guardian histogram boosting 2';
 
 export interface TrainModelInput {
   readonly table: LabelledTable;
@@ -39,6 +39,8 @@ export interface TrainModelInput {
   readonly config?: Partial<TrainingConfig>;
   readonly seed: number;
   readonly onProgress?: (progress: RoundProgress) => void;
+  /** Threads that train, 1 where absent; the model does not depend on them. */
+  readonly threads?: number;
   /** Rows per block of histogram sums; the model does not depend on it. */
   readonly blockRows?: number;
 }
@@ -119,14 +121,19 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
       config,
       seed,
       validation: { binned: bin(split.validation), labels: parts.validation.labels },
+      monotone: monotoneColumns(binning, schema, config),
       onProgress: input.onProgress,
+      threads: input.threads,
       blockRows: input.blockRows,
     },
   );
-  const named = config.kinds ? await trainKinds({ ...parts.train, binned }, config, seed) : undefined;
+  const named = config.kinds
+    ? await trainKinds({ ...parts.train, binned }, config, { seed, threads: input.threads })
+    : undefined;
   const detector = flattenTrees(boosted.trees, boosted.binning);
   const held = parts.calibration;
-  const margins = sumMargins(detector, boosted.bias, held.values, held.rows);
+  const bias = boosted.bias[0] as number;
+  const margins = sumMargins(detector, bias, held.values, held.rows);
   const calibration = fitPlatt(margins, held.labels);
   const heldProbability = Float32Array.from(margins, (margin) => calibrate(calibration, margin));
   const threshold = chooseThreshold(config.thresholdPolicy, heldProbability, held.labels);
@@ -136,7 +143,7 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
     columns: schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number })),
     kinds: named?.kinds ?? [],
     threshold,
-    bias: boosted.bias,
+    bias,
     detector,
     calibration,
     ...(named && { kindStage: named.stage }),
@@ -173,8 +180,21 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
   };
 }
 
+/** Directions by column of the binning. Throws training.config-invalid for a column that is unknown or a category. */
+function monotoneColumns(binning: Binning, { schema }: LoadedSchema, config: TrainingConfig): Int8Array {
+  for (const name of Object.keys(config.monotone)) {
+    if (schema.columns.find((column) => column.name === name)?.type !== 'number') {
+      throw new TrainingError('training.config-invalid', `monotone: expected a number column, got ${name}`);
+    }
+  }
+  return Int8Array.from(
+    binning.columns,
+    ({ column }) => config.monotone[schema.columns[column]?.name ?? ''] ?? 0,
+  );
+}
+
 /** The rows that take part, and which of them are held out. Held-out rows keep the natural mix of attack types. */
-function holdOut(table: LabelledTable, config: TrainingConfig, seed: number): DataSplit {
+export function holdOut(table: LabelledTable, config: TrainingConfig, seed: number): DataSplit {
   if (config.split === 'time' && table.times === undefined) {
     throw new TrainingError('training.table-invalid', 'expected times to split by, the table has none');
   }
@@ -189,7 +209,7 @@ function holdOut(table: LabelledTable, config: TrainingConfig, seed: number): Da
 }
 
 /** Names rows that came from no file: sha-256 over the digests of values, labels, types and type names. */
-function digestRows(table: LabelledTable): Digest {
+export function digestRows(table: LabelledTable): Digest {
   const arrays = [table.values, table.labels, table.typeIndex].map((array) =>
     sha256(new Uint8Array(array.buffer, array.byteOffset, array.byteLength)),
   );
