@@ -30,6 +30,14 @@ export interface BinnedRows {
   readonly bins: Uint8Array;
 }
 
+/** Binned rows with what they should be predicted as. */
+export interface LabelledBins {
+  readonly binned: BinnedRows;
+  /** 0 or 1, or the class. */
+  readonly labels: Uint8Array;
+  readonly weights?: Float32Array | undefined;
+}
+
 /**
  * Fits the bins on these rows. A number with few distinct values gets one bin for each, cut half way between; one with
  * many gets bins of about equal weight, a frequent value its own. A category gets a bin of its own; beyond the limit

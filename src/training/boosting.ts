@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { SeededRandom } from '../base/index.ts';
-import type { BinnedRows, Binning } from './binning.ts';
+import type { Binning, LabelledBins } from './binning.ts';
 import type { TrainingConfig } from './config.ts';
 import { type GrownTree, growTree } from './grow-tree.ts';
 import type { HistogramSource } from './histogram-source.ts';
@@ -8,14 +8,6 @@ import { KernelSource } from './kernel/kernel-source.ts';
 import { baseMargins, FIXED_POINT } from './objective.ts';
 import { counterHash, type QuantizationScales, quantizationScales } from './quantization.ts';
 import { SplitFinder } from './split.ts';
-
-/** Binned rows with what they should be predicted as. */
-export interface LabelledBins {
-  readonly binned: BinnedRows;
-  /** 0 or 1, or the class. */
-  readonly labels: Uint8Array;
-  readonly weights?: Float32Array | undefined;
-}
 
 /** A boosted ensemble before it is written as arrays. */
 export interface BoostedTrees {

@@ -106,7 +106,7 @@ function judge(
     return room === 'client' && !isTest ? `client imports nothing, but ${specifier}` : undefined;
   }
   if (target.startsWith('test/') || target.startsWith('bench/')) {
-    if (isTest && target.startsWith('test/support/')) return undefined;
+    if (isTest && (target.startsWith('test/support/') || target.startsWith('test/twins/'))) return undefined;
     return `imports ${target}, which is not part of the product`;
   }
   if (!target.startsWith('src/')) {

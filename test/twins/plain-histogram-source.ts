@@ -1,6 +1,6 @@
 import { deterministicExp, sigmoid } from '../../src/models/index.ts';
-import type { Binning } from '../../src/training/binning.ts';
-import type { LabelledBins } from '../../src/training/boosting.ts';
+import type { Binning, LabelledBins } from '../../src/training/binning.ts';
+
 import {
   type DividedLeaf,
   type HistogramSource,

@@ -1,5 +1,5 @@
-import type { Binning } from '../binning.ts';
-import type { LabelledBins } from '../boosting.ts';
+import type { Binning, LabelledBins } from '../binning.ts';
+
 import {
   type DividedLeaf,
   type HistogramSource,

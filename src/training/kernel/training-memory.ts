@@ -1,5 +1,5 @@
 import { type KernelMemory, newSharedKernelMemory } from '../../base/index.ts';
-import type { LabelledBins } from '../boosting.ts';
+import type { LabelledBins } from '../binning.ts';
 import { histogramLength } from '../histogram-source.ts';
 import { CONTROL_BYTES, MAX_TASKS } from './kernel-threads.ts';
 import { TASK_WORDS, type ThreadScratch } from './training-kernel.ts';

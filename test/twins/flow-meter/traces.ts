@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { LINK } from '../../../src/traffic/link-types.ts';
 import { concat, ethernet, icmp, ipv4, ipv6, u16, u32 } from '../../support/packets.ts';
-import type { TwinOptions } from './meter.ts';
+import type { MakeMeter, TwinOptions } from './meter.ts';
+import { SideBySide } from './side-by-side.ts';
 
 /** A packet as it is handed to a meter. */
 export interface TracePacket {
@@ -100,13 +101,15 @@ const options: fc.Arbitrary<Partial<TwinOptions>> = fc.record({
   maxNamedFlows: fc.oneof(fc.nat(3), fc.constant(65_536)),
 });
 
-/** Structured packets of every kind the meter knows, between few hosts, and the options to meter them with. */
-export function traces(maxLength: number): fc.Arbitrary<{
+export interface Trace {
   readonly packets: readonly PacketPlan[];
   readonly options: Partial<TwinOptions>;
-}> {
+}
+
+/** Structured packets of every kind the meter knows, between few hosts, and the options to meter them with. */
+export function traces(maxLength: number): fc.Arbitrary<Trace> {
   return fc.record({
-    packets: fc.array(plan, { minLength: maxLength >> 1, maxLength, size: 'max' }),
+    packets: fc.array(plan, { minLength: 1, maxLength, size: 'max' }),
     options,
   });
 }
@@ -275,4 +278,16 @@ function wrapIn(wrap: Wrap, packet: Uint8Array, isV6: boolean, planned: PacketPl
     default:
       return wrap satisfies never;
   }
+}
+
+/** Meters a trace by `make` and the twin; throws where they differ at any of many looks. */
+export function meterTrace(make: MakeMeter, trace: Trace): SideBySide {
+  const meters = new SideBySide(make, trace.options);
+  for (const { bytes, linkType, timeMs, wireLength } of buildTrace(trace.packets)) {
+    meters.add(bytes, linkType, timeMs, wireLength);
+    if (meters.packets % 37 === 0) meters.check();
+    if (meters.packets % 101 === 0) meters.advance(timeMs + 700);
+  }
+  meters.finish();
+  return meters;
 }
