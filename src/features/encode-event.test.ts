@@ -40,7 +40,7 @@ describe('an event', () => {
   test('becomes a vector in the order of the schema', () => {
     assert.deepEqual([...encodeEvent(loaded, event)], [Math.fround(Math.log1p(7)), 0.5, 0, 1, 1, 1]);
     const out = new Float32Array(8);
-    encodeEventInto(loaded, event, out, 2);
+    encodeEventInto(loaded, event, out, { offset: 2 });
     assert.deepEqual([...out.subarray(2)], [...encodeEvent(loaded, event)]);
   });
 

@@ -1,3 +1,4 @@
+import type { NameFeatures } from './cache/name-features.ts';
 import { ColumnCodec, isTextTransform } from './column-codec.ts';
 import { FeatureError, type FeatureErrorCode } from './errors.ts';
 import type { FeatureColumn, LoadedSchema } from './schema.ts';
@@ -25,12 +26,19 @@ export function encodeEvent(loaded: LoadedSchema, event: Readonly<Record<string,
   return vector;
 }
 
-/** As `encodeEvent`, into `out` from `offset` on. */
+export interface EncodeOptions {
+  /** Where the vector begins in the output; 0 by default. */
+  readonly offset?: number;
+  /** Where numbers derived from texts are kept; they are derived anew by default. */
+  readonly names?: Pick<NameFeatures, 'derive'>;
+}
+
+/** As `encodeEvent`, into `out`. */
 export function encodeEventInto(
   loaded: LoadedSchema,
   event: Readonly<Record<string, unknown>>,
   out: Float32Array,
-  offset = 0,
+  { offset = 0, names }: EncodeOptions = {},
 ): void {
   const { codecs, keys, known } = planOf(loaded);
   for (const key of Object.keys(event)) {
@@ -44,27 +52,29 @@ export function encodeEventInto(
     const key = keys[c] as string;
     // Own keys only: an event has no value for `constructor`.
     if (!Object.hasOwn(event, key)) throw refusal('features.missing-column', codec.column, 'is not given');
-    out[offset + c] = encodeValue(codec, event[key]);
+    out[offset + c] = encodeValue(codec, event[key], names);
   }
 }
 
-function encodeValue(codec: ColumnCodec, value: unknown): number {
+function encodeValue(codec: ColumnCodec, value: unknown, names: EncodeOptions['names']): number {
   const { column } = codec;
   if (value === undefined || value === null) {
     const missing = codec.fromNothing();
     if (codec.problem !== undefined) throw refusal('features.missing-column', column, 'must not be missing');
     return missing;
   }
-  const encoded = encodeGiven(codec, value);
+  const encoded = encodeGiven(codec, value, names);
   if (codec.problem !== undefined) throw refusal(codec.problem, column, expectation(column));
   return encoded;
 }
 
-function encodeGiven(codec: ColumnCodec, value: unknown): number {
+function encodeGiven(codec: ColumnCodec, value: unknown, names: EncodeOptions['names']): number {
   const { column } = codec;
   if (column.type === 'category' || isTextTransform(column.transform)) {
     if (typeof value !== 'string') throw refusal('features.wrong-type', column, 'must be a string');
-    return column.type === 'category' ? codec.fromCategory(value) : codec.fromText(value);
+    if (column.type === 'category') return codec.fromCategory(value);
+    if (names === undefined || !isTextTransform(column.transform)) return codec.fromText(value);
+    return codec.fromNumber(names.derive(value, column.transform));
   }
   if (column.type === 'boolean') {
     if (value === true || value === 1) return codec.fromText('1');

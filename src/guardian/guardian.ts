@@ -19,7 +19,12 @@ import {
 } from '../base/index.ts';
 import type { Configuration } from '../configuration.ts';
 import type { KeyStore, UnlockSecret } from '../crypto/index.ts';
-import { encodeEventInto, type FeatureBatch, type LoadedSchema } from '../features/index.ts';
+import {
+  encodeEventInto,
+  type FeatureBatch,
+  type IndicatorLookup,
+  type LoadedSchema,
+} from '../features/index.ts';
 import type { Engine } from '../inference/index.ts';
 import type { Score } from '../models/index.ts';
 import type { Monitor } from '../monitor/index.ts';
@@ -33,6 +38,7 @@ import {
 import type { Guardrails } from '../response/index.ts';
 import type { BlobStore, Database, StateOwner } from '../storage/index.ts';
 import type { FlowBatch } from '../traffic/index.ts';
+import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
 import { ModelShelf } from './model-shelf.ts';
 
@@ -46,6 +52,8 @@ export interface GuardianOptions {
   readonly logger?: Logger;
   /** Opens the key store; the unlock file of the configuration folder by default. */
   readonly secret?: UnlockSecret;
+  /** Threat intelligence about hosts; nothing is asked where there is none. */
+  readonly indicators?: IndicatorLookup;
 }
 
 const SWEEP_EVERY_MS: Milliseconds = 3_600_000;
@@ -92,6 +100,7 @@ export class Guardian {
   readonly #sweeper: NodeJS.Timeout;
   readonly #models: ModelShelf;
   readonly #route: LiveRoute;
+  readonly #knowledge: FeatureKnowledge;
 
   /** Made by `openGuardian`. */
   constructor(options: GuardianOptions, parts: GuardianParts) {
@@ -118,13 +127,21 @@ export class Guardian {
       clock,
       folder: join(this.stateFolder, 'updates'),
     });
+    const { metrics, logger, monitor } = this;
+    const { indicators } = options;
+    const knowledge = new FeatureKnowledge({
+      ...{ config: this.config.features, clock, logger, metrics, monitor, indicators },
+    });
+    this.#knowledge = knowledge;
     this.#models = new ModelShelf({
       ...{ registry, engine: this.engine, expected: this.config.model },
       onSchemaChange: (model) => this.#route.forgetModel(model),
+      onLoad: (model, schema) => knowledge.noteModel(model, schema),
     });
-    const { engine, guardrails, detections, metrics } = this;
+    const { engine, guardrails, detections } = this;
     this.#route = new LiveRoute({
-      ...{ engine, guardrails, detections, metrics, clock },
+      ...{ engine, guardrails, detections, metrics, clock, knowledge },
+      latencyTargetMs: this.config.features.latencyTargetMs,
       modelName: this.modelName,
       schemaOf: (model) => this.#models.schema(model),
     });
@@ -187,6 +204,11 @@ export class Guardian {
     return this.#route.ingest(flows, options);
   }
 
+  /** What is known of a host, by its address as flows write it. */
+  host(address: string): HostReport {
+    return this.#knowledge.host(address);
+  }
+
   /** Closes the findings of a source that has ended, and forgets its windows. */
   endRoute(route: string): Promise<readonly Detection[]> {
     return this.#route.end(route);
@@ -201,7 +223,7 @@ export class Guardian {
     const width = loaded.schema.columns.length;
     const values = new Float32Array(events.length * width);
     for (const [i, event] of events.entries()) {
-      encodeEventInto(loaded, event, values.subarray(i * width, (i + 1) * width));
+      encodeEventInto(loaded, event, values, { offset: i * width, names: this.#knowledge.names });
     }
     return this.scoreVectors(model, values, events.length);
   }
@@ -235,6 +257,7 @@ export class Guardian {
     this.monitor.stop();
     this.detections.close();
     const steps = [
+      () => this.#knowledge.close(),
       () => this.#denials.close(),
       () => this.log.close(),
       () => this.#publisher.settled(),

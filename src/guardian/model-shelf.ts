@@ -13,6 +13,8 @@ export interface ModelShelfParts {
   readonly expected: Configuration['model'];
   /** Called when a model of another schema takes a name. */
   readonly onSchemaChange: (model: string) => void;
+  /** Called when a model has taken its place. */
+  readonly onLoad: (model: VerifiedModel, schema: LoadedSchema) => void;
 }
 
 /** Verified models on their way into the engine, one at a time, and those that stay at hand for the way back. */
@@ -87,7 +89,7 @@ export class ModelShelf {
   }
 
   async #put(verified: VerifiedModel): Promise<void> {
-    const { engine, onSchemaChange } = this.#parts;
+    const { engine, onSchemaChange, onLoad } = this.#parts;
     this.accept(verified);
     const loaded = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
     await engine.load(verified);
@@ -98,6 +100,7 @@ export class ModelShelf {
     const before = this.#schemas.get(verified.name);
     this.#schemas.set(verified.name, loaded);
     if (before !== undefined && before.id !== loaded.id) onSchemaChange(verified.name);
+    onLoad(verified, loaded);
   }
 }
 

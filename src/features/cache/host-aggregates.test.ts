@@ -18,7 +18,7 @@ function flowOf(sourceAddress: string, startMs: number, endMs: number, bytes = 1
 
 function newHosts(ttlMs = 1_000): HostAggregates {
   return new HostAggregates({
-    backend: new CpuBackend(),
+    backend: () => new CpuBackend(),
     ttlMs,
     budgetBytes: 1_000_000,
     logger: silentLogger,

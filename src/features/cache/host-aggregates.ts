@@ -17,7 +17,8 @@ export interface HostAggregate {
 }
 
 export interface HostAggregatesOptions {
-  readonly backend: FeatureBackend;
+  /** The backend to use now: a device may come later, or go. */
+  readonly backend: () => FeatureBackend;
   readonly ttlMs: Milliseconds;
   readonly budgetBytes: Bytes;
   readonly logger: Logger;
@@ -32,7 +33,7 @@ const AGGREGATE_BYTES: Bytes = 136;
 /** Sums over the flows of each source host, within a budget of memory. Counts that a source does not report add nothing. */
 export class HostAggregates {
   readonly cache: FeatureCache<HostAggregate>;
-  readonly #backend: FeatureBackend;
+  readonly #backend: () => FeatureBackend;
 
   constructor({ backend, ttlMs, budgetBytes, logger }: HostAggregatesOptions) {
     this.#backend = backend;
@@ -58,7 +59,7 @@ export class HostAggregates {
       values[at + DURATION] = Math.max(0, (endMs[row] as number) - (startMs[row] as number));
     }
     const sums = newReduction(first.length, COLUMNS);
-    await this.#backend.reduce({ values, rows, columns: COLUMNS }, keys, sums);
+    await this.#backend().reduce({ values, rows, columns: COLUMNS }, keys, sums);
     const times = timesOf(keys, first.length, { startMs, endMs });
     for (const [host, row] of first.entries()) {
       const at = host * COLUMNS;
