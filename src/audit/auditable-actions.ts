@@ -91,6 +91,10 @@ export const AUDITABLE_ACTIONS = {
     from: ['POST /v1/access', 'POST /v1/access/certificates'],
   },
   'access.revoke': { about: 'A way in is taken.', from: ['DELETE /v1/access/:id'] },
+  'features.extract': {
+    about: 'Features of a source are made: for a file, for training, or live.',
+    from: ['POST /v1/extractions'],
+  },
   'config.change': { about: 'A start with another configuration.', from: ['start'] },
   'audit.recover': { about: 'The log was cut off by a crash.', from: ['start'] },
   'server.request': { about: 'A request is denied; equal ones of a second together.', from: ['denial'] },

@@ -6,6 +6,7 @@ import { certify, type KindMetrics } from '../models/index.ts';
 import { type VerifiedModel, verifyExport } from '../registry/index.ts';
 import { evaluateModel } from '../training/index.ts';
 import type { Context } from './context.ts';
+import { type Extraction, noteWhereThereIsState } from './extraction.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { metricsOf, metricsTable } from './metrics-text.ts';
 import { fetchExport, signingKey, writeExport } from './models.ts';
@@ -35,7 +36,10 @@ async function runEvaluate(
   const { output } = context;
   const model = await fetchVerified(context, reference);
   const schema = parseSchema(model.schemaBytes);
-  const rows = await readLabelledData(context, schema, data, options.labels);
+  const extractions: Extraction[] = [];
+  const { labels } = options;
+  const rows = await readLabelledData(context, schema, data, { labels, command: 'evaluate', extractions });
+  for (const extraction of extractions) await noteWhereThereIsState(context, extraction);
   const evaluation = evaluateModel(model.model, rows);
   const certificate = certify({ probability: evaluation.probability, labels: rows.labels, origin: 'public' });
   output.line(

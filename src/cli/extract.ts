@@ -1,132 +1,111 @@
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { FlowExtractor, loadSchema } from '../features/index.ts';
-import { FLOW_CSV_COLUMNS, type FlowRecord, flowToCsvRow, openFlowSource } from '../traffic/index.ts';
+import { type FlowSource, openFlowSource } from '../traffic/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
+import { extractionOf, noteWhereThereIsState } from './extraction.ts';
+import { FLOW_WRITERS, type FlowWriter } from './flow-writers.ts';
 import { refuseExisting } from './lab.ts';
 import type { Registrar } from './registrar.ts';
-import { count, printable, table } from './text.ts';
+import { faultsTable, SOURCE_ARGUMENT, SOURCES } from './source-text.ts';
+import { count, printable } from './text.ts';
 
 interface ExtractOptions {
   readonly out: string;
   readonly schema: string;
+  readonly filter?: string;
 }
 
 export function registerExtract({ program, action }: Registrar): void {
   program
     .command('extract')
     .description(
-      'Writes the flows of a source with their features, as CSV or JSON lines by the name of the file.',
+      'Writes the flows of a source with their features, as CSV, JSON lines or Parquet by the name of the file.',
     )
-    .argument('<source>', 'pcap, pcapng, Zeek conn.log or flow CSV, plain or gzip; - is standard input')
-    .requiredOption('--out <file>', 'a name that ends in .csv or .jsonl')
+    .argument('<source>', SOURCE_ARGUMENT)
+    .requiredOption('--out <file>', 'a name that ends in .csv, .jsonl or .parquet')
     .option('--schema <name|file>', 'feature schema', 'flow-core')
-    .addHelpText('after', '\nExample:\n  guardian extract capture.pcap --out flows.csv')
+    .option('--filter <expression>', 'what is captured of an interface, as pcap-filter(7) says')
+    .addHelpText(
+      'after',
+      `
+What is written can be read again, here and by \`watch\` and \`train\`, and gives the same features. Where there is state,
+the run leaves an entry in the audit log; extracting needs none.
+${SOURCES}
+Examples:
+  guardian extract capture.pcap --out flows.csv
+  guardian extract capture.pcap --schema flow --out flows.parquet
+  guardian extract eth0 --filter 'not port 22' --out flows.jsonl    until Ctrl-C`,
+    )
     .action(action<ExtractOptions>(runExtract));
 }
 
-/** Writes one chunk for the head of the file, and one for a flow with its features. */
-interface FlowWriter {
-  head(features: readonly string[]): string;
-  row(flow: FlowRecord, features: Record<string, string | number | null>): string;
-}
-
-const WRITERS: Readonly<Record<string, FlowWriter>> = {
-  '.csv': {
-    // A flow and its features share names: the raw count, and the value a model sees.
-    head: (features) => `${[...FLOW_CSV_COLUMNS, ...features.map((name) => `feature_${name}`)].join(',')}\n`,
-    row: (flow, features) =>
-      `${[...flowToCsvRow(flow), ...Object.values(features).map((value) => value ?? '')].join(',')}\n`,
-  },
-  '.jsonl': {
-    head: () => '',
-    row: (flow, features) => `${JSON.stringify({ flow, features })}\n`,
-  },
-};
-
 async function runExtract(context: Context, options: ExtractOptions, source = ''): Promise<undefined> {
   const extension = /\.[a-z]+$/.exec(options.out)?.[0] ?? '';
-  const writer = WRITERS[extension];
-  if (writer === undefined) {
-    throw new CliError('cli.usage', `expected --out to end in ${Object.keys(WRITERS).join(' or ')}`);
+  const create = FLOW_WRITERS[extension];
+  if (create === undefined) {
+    throw new CliError('cli.usage', `expected --out to end in ${Object.keys(FLOW_WRITERS).join(' or ')}`);
   }
   await refuseExisting(options.out);
   const loaded = await loadSchema(options.schema);
   const extractor = new FlowExtractor(loaded);
-  const { columns } = loaded.schema;
-  const opened = await openFlowSource(source, context.config.meter);
+  const opened = await openFlowSource(source, {
+    ...context.config.meter,
+    clock: context.clock,
+    ...(options.filter !== undefined && { live: { filter: options.filter } }),
+  });
   const started = performance.now();
-  const progress = context.output.progress('extracting');
-  const file = createWriteStream(options.out, { flags: 'wx' });
-  const failed = once(file, 'error').then(([error]) => Promise.reject(error));
-  failed.catch(() => {});
-  let rejected = 0;
+  const writer = await create(options.out, loaded.schema.columns);
   try {
-    const put = async (text: string) => {
-      if (!file.write(text)) await Promise.race([once(file, 'drain'), failed]);
-    };
-    await put(writer.head(columns.map(({ name }) => name)));
-    for await (const flows of opened.batches(context.signal)) {
-      const records = flows.records();
-      const batch = extractor.extract(records);
-      rejected += batch.rejected.length;
-      let text = '';
-      for (const [row, flow] of records.entries()) {
-        const values = batch.values.subarray(row * batch.columns, (row + 1) * batch.columns);
-        text += writer.row(
-          flow,
-          Object.fromEntries(
-            columns.map((column, i) => [column.name, shown(column.categories, values[i] as number)]),
-          ),
-        );
-      }
-      await put(text);
-      progress.update(
-        undefined,
-        `${count(opened.counters.packets)} packets, ${count(opened.counters.flows)} flows`,
-      );
-    }
-    file.end();
-    await Promise.race([once(file, 'finish'), failed]);
-    context.signal.throwIfAborted();
+    await writeFlows(context, { opened, extractor, writer });
+    // What is asked of an interface ends by Ctrl-C, and is whole then.
+    if (opened.isEndless !== true) context.signal.throwIfAborted();
+    await writer.close();
   } catch (error) {
-    file.destroy();
+    await writer.abandon();
     await rm(options.out, { force: true });
     throw error;
-  } finally {
-    progress.done();
   }
-  const { packets, bytes, flows, fragments, evicted, ignored, malformed } = opened.counters;
+  const { packets, bytes, flows, fragments, evicted, ignored, malformed, limits, lost } = opened.counters;
+  const { rejects } = extractor.counters;
   context.output.line(`${count(packets)} packets, ${count(flows)} flows in ${printable(options.out)}`);
-  const counters = { ...malformed, ...ignored };
-  if (Object.keys(counters).length > 0) {
-    context.output.line(
-      table(
-        ['not metered', 'count'],
-        Object.entries(counters).map(([code, n]) => [printable(code), String(n)]),
-      ),
-    );
-  }
+  const faults = faultsTable(opened.counters, rejects.byReason);
+  if (faults !== undefined) context.output.line(faults);
+  const entry = await noteWhereThereIsState(
+    context,
+    extractionOf(opened, {
+      ...{ command: 'extract', source, schema: loaded.id, rejects: rejects.byReason, complete: true },
+    }),
+  );
   context.output.object({
     type: 'extract.result',
-    packets,
-    bytes,
-    flows,
-    fragments,
-    evicted,
-    rejected,
-    ignored,
-    malformed,
+    ...{ packets, bytes, flows, fragments, evicted },
+    rejected: rejects.total,
+    ...{ ignored, malformed, limits, losses: lost },
+    rejects: rejects.byReason,
     schema: loaded.id,
+    auditEntry: entry ?? null,
     seconds: Math.round(performance.now() - started) / 1000,
   });
   return undefined;
 }
 
-/** A category by its name, a missing value as nothing. */
-function shown(categories: readonly string[] | undefined, value: number): string | number | null {
-  if (Number.isNaN(value)) return null;
-  return categories?.[value] ?? value;
+async function writeFlows(
+  context: Context,
+  {
+    opened,
+    extractor,
+    writer,
+  }: { readonly opened: FlowSource; readonly extractor: FlowExtractor; readonly writer: FlowWriter },
+): Promise<void> {
+  const progress = context.output.progress('extracting');
+  try {
+    for await (const flows of opened.batches(context.signal)) {
+      await writer.write(flows, extractor.extract(flows));
+      const { packets, flows: seen } = opened.counters;
+      progress.update(undefined, `${count(packets)} packets, ${count(seen)} flows`);
+    }
+  } finally {
+    progress.done();
+  }
 }

@@ -8,6 +8,7 @@ import { openFlowSource } from '../traffic/index.ts';
 import { type LabelledTable, labelFlows } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
+import { type Extraction, extractionOf } from './extraction.ts';
 import { count } from './text.ts';
 
 /** Reads labelled rows: a table by its schema, or a source of flows with a file of labels beside it. */
@@ -15,8 +16,14 @@ export async function readLabelledData(
   context: Context,
   schema: LoadedSchema,
   data: string,
-  labels?: string,
+  options: {
+    readonly labels?: string | undefined;
+    readonly command: Extraction['command'];
+    /** Gets what was made of a source of flows, for the audit log. */
+    readonly extractions: Extraction[];
+  },
 ): Promise<LabelledTable> {
+  const { labels, command, extractions } = options;
   const progress = context.output.progress(`reading ${data}`);
   try {
     if (schema.schema.kind === 'table') return await readTable(data, schema, { signal: context.signal });
@@ -30,14 +37,21 @@ export async function readLabelledData(
       await openFlowSource(data, context.config.meter),
       await LabLabels.read(labels),
     ];
-    return await labelFlows({
+    let rejects: Readonly<Record<string, number>> = {};
+    const table = await labelFlows({
       batches: source.batches(context.signal),
       schema,
       labelOf: (flow) => labelled.labelOf(flow),
       weightOf: (flow) => labelled.weightOf(flow),
       digest: await digestOf([data, labels]),
       onBatch: (flows) => progress.update(undefined, `${count(flows)} flows`),
+      onRejects: (counts) => {
+        rejects = counts;
+      },
     });
+    const complete = !context.signal.aborted;
+    extractions.push(extractionOf(source, { command, source: data, schema: schema.id, rejects, complete }));
+    return table;
   } finally {
     progress.done();
     context.signal.throwIfAborted();

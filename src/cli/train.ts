@@ -14,6 +14,7 @@ import type { Api } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
+import { type Extraction, noteExtraction } from './extraction.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { gatesTable, metricsOf, metricsTable } from './metrics-text.ts';
 import { parseWhole } from './options.ts';
@@ -56,7 +57,9 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   // Before minutes of training, not after.
   parseReference(`${options.name}@champion`);
   const schema = await loadSchema(options.schema);
-  const rows = await readLabelledData(context, schema, data, options.labels);
+  const extractions: Extraction[] = [];
+  const { labels } = options;
+  const rows = await readLabelledData(context, schema, data, { labels, command: 'train', extractions });
   output.line(
     `${count(rows.rows)} rows of ${rows.columns} columns, ${count(attacksOf(rows))} of them attacks`,
   );
@@ -72,7 +75,10 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     },
     config.gates,
   );
-  const tested = options.test === undefined ? undefined : await look(context, schema, trained, options);
+  const tested =
+    options.test === undefined
+      ? undefined
+      : await look(context, schema, trained, { ...options, extractions });
   const evaluation = tested ?? evaluateModel(trained.model, trained.held);
   const certificate = certify({
     probability: evaluation.probability,
@@ -80,9 +86,10 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     origin: 'public',
   });
 
-  const published = await withSession(context, ({ api }) =>
-    publish(api, options.name, schema, trained, gates),
-  );
+  const published = await withSession(context, async ({ api }) => {
+    for (const extraction of extractions) await noteExtraction(api, extraction);
+    return await publish(api, options.name, schema, trained, gates);
+  });
   if (tested !== undefined) await noteLook(context, options, evaluation);
 
   const shown = tested === undefined ? 'rows held out of training' : basename(options.test ?? '');
@@ -164,9 +171,12 @@ async function look(
   context: Context,
   schema: LoadedSchema,
   trained: TrainingResult,
-  options: TrainOptions,
+  options: TrainOptions & { readonly extractions: Extraction[] },
 ): Promise<Evaluation & { readonly table: LabelledTable }> {
-  const table = await readLabelledData(context, schema, options.test ?? '', options.testLabels);
+  const { testLabels: labels, extractions } = options;
+  const table = await readLabelledData(context, schema, options.test ?? '', {
+    ...{ labels, command: 'train' as const, extractions },
+  });
   return { ...evaluateModel(trained.model, table), table };
 }
 

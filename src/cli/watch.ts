@@ -7,14 +7,21 @@ import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
+import { extractionOf, noteExtraction } from './extraction.ts';
 import { splitReference } from './models-reference.ts';
-import { parseChoice } from './options.ts';
+import { parseChoice, parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { openSession, type Session } from './session.ts';
+import { SOURCE_ARGUMENT, SOURCES } from './source-text.ts';
 import { count, printable } from './text.ts';
 
 interface WatchOptions {
   readonly model?: string;
+  readonly filter?: string;
+  readonly record?: string;
+  readonly recordSize: number;
+  readonly recordFiles: number;
+  readonly follow?: boolean;
   readonly respond: 'observe' | 'enforce';
 }
 
@@ -24,15 +31,22 @@ export function registerWatch({ program, action }: Registrar): void {
     .description(
       'Finds threats in a capture or a flow log. With --json each finding is an OCSF Detection Finding.',
     )
-    .argument(
-      '<source>',
-      'pcap, pcapng, Zeek conn.log (TSV or JSON) or flow CSV, plain or gzip; - is standard input',
-    )
+    .argument('<source>', SOURCE_ARGUMENT)
+    .option('--follow', 'a capture that grows, or a folder of captures to which tcpdump adds; until Ctrl-C')
+    .option('--filter <expression>', 'what is captured of an interface, as pcap-filter(7) says')
+    .option('--record <file>', 'writes the packets as they came; further files are called FILE.1 and so on')
+    .option('--record-size <megabytes>', 'size at which a file is ended', parseWhole(1, 1_000_000), 1_024)
+    .option('--record-files <n>', 'files kept; the oldest goes for a new one', parseWhole(1, 10_000), 16)
     .option('--model <reference>', 'registry reference; the configured model by default')
     .option('--respond <mode>', 'observe or enforce', parseChoice(['observe', 'enforce'] as const), 'observe')
     .addHelpText(
       'after',
-      '\nExamples:\n  guardian watch capture.pcap\n  tcpdump -w - -i eth0 | guardian watch - --json',
+      `${SOURCES}
+Examples:
+  guardian watch capture.pcap
+  guardian watch eth0 --filter 'not port 22' --record eth0.pcap
+  guardian watch /var/capture --follow          what tcpdump -G or -C writes there
+  ssh gateway tcpdump -U -w - | guardian watch - --json`,
     )
     .action(
       action<WatchOptions>(
@@ -47,7 +61,11 @@ export function registerWatch({ program, action }: Registrar): void {
 interface FlowSink {
   ingest(flows: FlowBatch): Promise<Omit<IngestResult, 'outcomes'>>;
   end(): Promise<readonly Detection[]>;
+  /** Digest of the schema of its model. */
+  readonly schema: string;
 }
+
+const MEGABYTE = 1 << 20;
 
 /** Flows sent to the owner in one request. */
 const FLOWS_PER_REQUEST = 1_000;
@@ -60,10 +78,23 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
   const progress = context.output.progress('watching');
   const totals = newTotals();
   let source: FlowSource;
+  let entry: number;
   try {
     // The model first: a pipe may keep us waiting for its first byte.
     const sink = await openSink(session, context.config.model.modelPath);
-    source = await openFlowSource(path, context.config.meter);
+    source = await openFlowSource(path, {
+      ...context.config.meter,
+      clock: context.clock,
+      ...(options.filter !== undefined && { live: { filter: options.filter } }),
+      ...(options.follow === true && { follow: true }),
+      ...(options.record !== undefined && {
+        record: {
+          path: options.record,
+          fileBytes: options.recordSize * MEGABYTE,
+          files: options.recordFiles,
+        },
+      }),
+    });
     for await (const flows of source.batches(context.signal)) {
       const result = await sink.ingest(flows);
       addTo(totals, result);
@@ -71,17 +102,25 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
       progress.update(undefined, `${count(source.counters.packets)} packets, ${count(totals.flows)} flows`);
     }
     for (const detection of await sink.end()) say(context, totals, detection);
+    const complete = source.isEndless === true || !context.signal.aborted;
+    const { rejects } = totals;
+    entry = await noteExtraction(
+      session.api,
+      extractionOf(source, { command: 'watch', source: path, schema: sink.schema, rejects, complete }),
+    );
   } finally {
     progress.done();
     await session.close();
   }
-  const { packets, malformed, ignored, evicted } = source.counters;
+  const { packets, malformed, ignored, evicted, limits, lost } = source.counters;
   const read = packets > 0 ? `${count(packets)} packets, ` : '';
   context.output.line(
     `${read}${count(totals.flows)} flows, ${count(totals.findings.size)} findings; nothing was blocked (observing)`,
   );
   const faults = Object.entries(malformed).map(([code, n]) => `${count(n)} ${printable(code)}`);
   if (faults.length > 0) context.output.line(`malformed: ${faults.join(', ')}`);
+  const losses = Object.entries(lost).map(([where, n]) => `${count(n)} ${printable(where)}`);
+  if (losses.length > 0) context.output.line(`lost: ${losses.join(', ')}`);
   context.output.object({
     type: 'watch.result',
     source: path,
@@ -94,6 +133,10 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
     malformed,
     ignored,
     evicted,
+    limits,
+    losses: lost,
+    rejects: totals.rejects,
+    auditEntry: entry,
     seconds: Math.round(performance.now() - started) / 1000,
   });
   // What was seen until then is said; the code tells a script that it is not all.
@@ -121,6 +164,7 @@ export async function openSink(
 async function localSink(guardian: Guardian, reference: string): Promise<FlowSink> {
   const { name: model } = await guardian.load(reference);
   return {
+    schema: guardian.schemaOf(model)?.id ?? '',
     ingest: (flows) => guardian.ingestFlows(flows, { route: 'watch', model }),
     end: () => guardian.endRoute('watch'),
   };
@@ -133,6 +177,7 @@ async function remoteSink(api: Api, reference: string): Promise<FlowSink> {
     `/v1/models/${encodeURIComponent(name)}?version=${encodeURIComponent(at)}`,
   )) as {
     version: string;
+    schemaId: string;
   };
   const status = (await api.call('GET', '/v1/status')) as {
     models: readonly { name: string; version: string }[];
@@ -147,6 +192,7 @@ async function remoteSink(api: Api, reference: string): Promise<FlowSink> {
   const route = `watch-${randomBytes(6).toString('hex')}`;
   const query = `route=${route}&model=${encodeURIComponent(name)}`;
   return {
+    schema: served.schemaId,
     ingest: async (flows) => {
       const total = newTotals();
       const detections: Detection[] = [];
@@ -160,7 +206,13 @@ async function remoteSink(api: Api, reference: string): Promise<FlowSink> {
         addTo(total, result);
         detections.push(...result.detections);
       }
-      return { flows: total.flows, verdicts: total.verdicts, decisions: total.decisions, detections };
+      return {
+        flows: total.flows,
+        rejects: total.rejects,
+        verdicts: total.verdicts,
+        decisions: total.decisions,
+        detections,
+      };
     },
     end: async () => {
       const { detections } = (await api.call('POST', `/v1/events/end?route=${route}`)) as {
@@ -173,6 +225,7 @@ async function remoteSink(api: Api, reference: string): Promise<FlowSink> {
 
 interface Totals {
   flows: number;
+  readonly rejects: Record<string, number>;
   readonly findings: Set<string>;
   readonly verdicts: Record<keyof IngestResult['verdicts'], number>;
   readonly decisions: Record<keyof IngestResult['decisions'], number>;
@@ -181,6 +234,7 @@ interface Totals {
 function newTotals(): Totals {
   return {
     flows: 0,
+    rejects: {},
     findings: new Set(),
     verdicts: { attack: 0, benign: 0, abstain: 0 },
     decisions: { allow: 0, observe: 0, 'would-block': 0, vetoed: 0, block: 0 },
@@ -189,6 +243,9 @@ function newTotals(): Totals {
 
 function addTo(totals: Totals, result: Omit<IngestResult, 'outcomes'>): void {
   totals.flows += result.flows;
+  for (const [reason, n] of Object.entries(result.rejects)) {
+    totals.rejects[reason] = (totals.rejects[reason] ?? 0) + n;
+  }
   for (const key of Object.keys(totals.verdicts) as (keyof Totals['verdicts'])[]) {
     totals.verdicts[key] += result.verdicts[key];
   }

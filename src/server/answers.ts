@@ -8,6 +8,8 @@ const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
 export const anyObject = z.looseObject({});
 
+export const extractionNoted = z.looseObject({ index: z.int() });
+
 export const refusal = z.strictObject({
   error: text,
   code: text,
@@ -46,6 +48,7 @@ export const inference = z.looseObject({
 const verdicts = z.looseObject({ attack: z.int(), benign: z.int(), abstain: z.int() });
 export const ingested = z.looseObject({
   flows: z.int(),
+  rejects: z.record(text, z.int()),
   verdicts,
   decisions: z.record(text, z.int()),
   detections: z.array(anyObject),

@@ -15,6 +15,18 @@ export const eventHandlers = {
   'POST /v1/events/end': async ({ guardian, query }) => ({
     detections: await guardian.endRoute(query.route),
   }),
+  'POST /v1/extractions': async ({ guardian, body, caller }) => {
+    const { source, ...detail } = body;
+    const subject = source.toWellFormed();
+    const index = await guardian.log.append({
+      kind: 'event',
+      action: 'features.extract',
+      principal: caller.principal,
+      subject,
+      detail,
+    });
+    return { index };
+  },
   'POST /v1/score/:name': async ({ guardian, path, body }) => {
     checkRows(body.events.length);
     if (guardian.engine.current(path.name) === undefined) throw unknownModel(path.name);

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import * as answers from './answers.ts';
 import { CUSTODY_ROUTES } from './custody-routes.ts';
+import { extractionBody } from './extraction-requests.ts';
 import { KEY_ROUTES } from './key-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import * as requests from './requests.ts';
@@ -95,6 +96,14 @@ export const ROUTES = {
     about: 'Ends a stream of flows: closes its findings and forgets its windows.',
     query: requests.eventsEndQuery,
     answer: answers.detections,
+  },
+  'POST /v1/extractions': {
+    role: 'operator',
+    about: 'Notes in the audit log what a run made of a source.',
+    body: extractionBody,
+    bodyBytes,
+    answer: answers.extractionNoted,
+    status: 201,
   },
   'POST /v1/score/:name': {
     role: 'viewer',

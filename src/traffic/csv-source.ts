@@ -2,9 +2,10 @@ import type { ByteSource } from './byte-source.ts';
 import { countFlow, countName, newCounters } from './counters.ts';
 import { parseCsv } from './csv.ts';
 import { TrafficError } from './errors.ts';
-import type { FlowRecord, FlowSource, SourceCounters } from './flow.ts';
+import type { FlowRecord, SourceCounters } from './flow.ts';
 import { FlowBatch } from './flow-batch.ts';
 import { FLOW_CSV_COLUMNS, FLOW_CSV_REQUIRED, type FlowCsvColumn, flowFromCsv } from './flow-csv.ts';
+import type { FlowSource } from './flow-source.ts';
 
 /** Whether a text that begins with `head` is a flow CSV: its first line names a column of ours. */
 export function isFlowCsv(head: string): boolean {

@@ -5,11 +5,14 @@ import {
   END_REASONS,
   type FlowRecord,
   SOURCE_KINDS,
+  TUNNEL_KINDS,
 } from './flow.ts';
+import { MEASURES, type Measure } from './flow-measures.ts';
 
 /**
  * Columns of a flow CSV, in the order they are written; a reader finds them by name. Times are milliseconds since
- * 1970, bytes count IP headers, flags are the OR of TCP flags as a number; an empty count was not reported.
+ * 1970, bytes count IP headers, flags are the OR of TCP flags as a number; an empty cell was not reported. Names from
+ * the wire are no columns.
  */
 export const FLOW_CSV_COLUMNS = [
   'source_kind',
@@ -31,6 +34,9 @@ export const FLOW_CSV_COLUMNS = [
   'state',
   'end_reason',
   'handshake_seen',
+  'tunnel_kind',
+  'tunnel_id',
+  ...MEASURES,
 ] as const;
 
 export type FlowCsvColumn = (typeof FLOW_CSV_COLUMNS)[number];
@@ -62,6 +68,9 @@ export function flowToCsvRow(flow: FlowRecord): string[] {
     flow.state,
     flow.endReason,
     flow.handshakeSeen === undefined ? '' : String(flow.handshakeSeen),
+    flow.tunnel?.kind ?? '',
+    flow.tunnel === undefined ? '' : String(flow.tunnel.id),
+    ...MEASURES.map((name) => String(flow.measures?.[name] ?? '')),
   ];
 }
 
@@ -99,6 +108,17 @@ export function flowFromCsv(cell: (column: FlowCsvColumn) => string | undefined)
     Number.isFinite(endMs) &&
     startMs <= endMs &&
     [forward, backward].every(isCounts);
+  const measures: Partial<Record<Measure, number>> = {};
+  for (const name of MEASURES) {
+    const text = cell(name);
+    if (text === undefined || text === '') continue;
+    const value = Number(text);
+    if (!(Math.abs(value) <= Number.MAX_SAFE_INTEGER)) return 'csv-invalid-number';
+    measures[name] = value;
+  }
+  const tunnelKind = TUNNEL_KINDS.find((kind) => kind === cell('tunnel_kind')) ?? 'none';
+  const tunnelId = Number(cell('tunnel_id') || 0);
+  if (!isWhole(tunnelId, 0xffff_ffff)) return 'csv-invalid-number';
   if (!isValid) return 'csv-invalid-number';
   const answered = backward.packets > 0 ? 'SF' : 'S0';
   const handshake = cell('handshake_seen');
@@ -116,6 +136,8 @@ export function flowFromCsv(cell: (column: FlowCsvColumn) => string | undefined)
     state: CONNECTION_STATES.find((state) => state === cell('state')) ?? (protocol === 6 ? 'OTH' : answered),
     endReason: END_REASONS.find((reason) => reason === cell('end_reason')) ?? 'reported',
     ...(handshake === 'true' || handshake === 'false' ? { handshakeSeen: handshake === 'true' } : {}),
+    ...(Object.keys(measures).length > 0 && { measures }),
+    ...(tunnelKind !== 'none' && { tunnel: { kind: tunnelKind, id: tunnelId } }),
   };
 }
 

@@ -9,8 +9,9 @@ import { ethernet, FLAG, ipv4, pcapFile, tcp, udp } from '../../test/support/pac
 import { requireData } from '../../test/support/requires.ts';
 import { readCsvRows } from './csv.ts';
 import { TrafficError } from './errors.ts';
-import type { FlowRecord, FlowSource } from './flow.ts';
+import type { FlowRecord } from './flow.ts';
 import { FLOW_CSV_COLUMNS, flowToCsvRow } from './flow-csv.ts';
+import type { FlowSource } from './flow-source.ts';
 import { openFlowSource } from './open-flow-source.ts';
 
 let folder = '';

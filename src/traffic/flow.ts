@@ -1,5 +1,4 @@
 import type { Bytes, Milliseconds } from '../base/index.ts';
-import type { FlowBatch } from './flow-batch.ts';
 import type { Measure } from './flow-measures.ts';
 
 /** Where a flow was measured: by our own meter, by Zeek, Suricata, an exporter, or by whoever wrote a flow table. */
@@ -27,6 +26,8 @@ export interface FlowNames {
   readonly sni?: string;
   /** JA4 fingerprint of the TLS client. */
   readonly ja4?: string;
+  /** Signature of the first alert that the source itself raised about the flow. No feature reads it. */
+  readonly reportedAlert?: string;
 }
 
 /**
@@ -142,16 +143,4 @@ export interface SourceCounters {
   readonly limits: Record<string, number>;
   /** What never reached us, or a recording, by where it was lost: packets 'kernel', 'interface', 'unread'; bytes 'record'; exports 'netflow-sequence', messages 'collector-queue', 'socket'. */
   readonly lost: Record<string, number>;
-}
-
-/** Something that yields flows: a capture that is metered, or a file of flows. Read once. */
-export interface FlowSource {
-  readonly kind: SourceKind;
-  readonly counters: SourceCounters;
-  /**
-   * Flows in order of their end, at least one a batch, each batch of one source kind. A batch is the source's own: it
-   * may be filled anew when the next one is asked for. When `signal` aborts, reading stops and the flows that are
-   * still open are handed out as if the source had ended there.
-   */
-  batches(signal?: AbortSignal): AsyncIterable<FlowBatch>;
 }

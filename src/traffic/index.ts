@@ -9,7 +9,6 @@ export {
   type EndReason,
   type FlowNames,
   type FlowRecord,
-  type FlowSource,
   SOURCE_KINDS,
   type SourceCounters,
   type SourceKind,
@@ -29,10 +28,19 @@ export {
   MEASURES,
   type Measure,
 } from './flow-measures.ts';
+export type { FlowSource } from './flow-source.ts';
 export { CaptureRecord, RECORD_DEFAULTS, type RecordOptions } from './live/capture-record.ts';
 export { interfaceNames } from './live/interfaces.ts';
 export { captureUser, LIVE_DEFAULTS, type LiveOptions } from './live/live-bytes.ts';
 export { FlowMeter } from './meter/flow-meter.ts';
 export { MAX_FLOWS_LIMIT, METER_DEFAULTS, type MeterOptions } from './meter/meter-options.ts';
 export { openFlowSource, type SourceOptions } from './open-flow-source.ts';
+export { FlowParquetWriter } from './parquet/flow-parquet-writer.ts';
+export {
+  isParquet,
+  PARQUET_LIMITS,
+  type ParquetCell,
+  ParquetFile,
+  type ParquetLimits,
+} from './parquet/parquet-file.ts';
 export { PCAP_WRITER_DEFAULTS, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';

@@ -4,12 +4,16 @@ import { type ByteSource, openBytes } from './byte-source.ts';
 import { countName, newCounters } from './counters.ts';
 import { CsvSource, isFlowCsv } from './csv-source.ts';
 import { TrafficError } from './errors.ts';
-import type { FlowSource, SourceCounters } from './flow.ts';
+import type { SourceCounters } from './flow.ts';
+import { FlowJsonSource, isFlowJsonLines } from './flow-jsonl.ts';
+import type { FlowSource } from './flow-source.ts';
 import { CaptureRecord, type RecordOptions } from './live/capture-record.ts';
 import { interfaceNames, LIVE_PREFIX, namedInterface } from './live/interfaces.ts';
 import { type LiveOptions, openInterface } from './live/live-bytes.ts';
 import type { MeterOptions } from './meter/meter-options.ts';
 import { PacketSource } from './packet-source.ts';
+import { isParquet } from './parquet/parquet-file.ts';
+import { ParquetSource } from './parquet/parquet-source.ts';
 import { isPcap } from './pcap-reader.ts';
 import { isPcapng } from './pcapng-reader.ts';
 import { isJsonLines, isZeekTsv, ZeekSource } from './zeek-source.ts';
@@ -25,7 +29,7 @@ export interface SourceOptions extends MeterOptions {
 
 /**
  * Opens whatever holds traffic, told by its first bytes and never by its name: pcap, pcapng, Zeek conn.log (TSV or
- * JSON) and flow CSV, each plain or gzip; `-` is standard input. A network interface, where no file has its name or
+ * JSON), flows as CSV or JSON lines, each plain or gzip, and flows as Parquet; `-` is standard input. A network interface, where no file has its name or
  * spelled `live:NAME`, is captured by tcpdump.
  *
  * Throws `traffic.source-missing`, `traffic.unknown-format`, `traffic.meter-options-invalid`, what `openInterface` throws,
@@ -62,8 +66,14 @@ export async function openFlowSource(
         `${source} is no capture: it has no packets to record`,
       );
     }
+    if (isParquet(bytes.head)) {
+      // Read from its end, so by its name: neither a pipe nor what was packed again.
+      bytes.stop();
+      return await ParquetSource.open(source, counters);
+    }
     const head = new TextDecoder().decode(bytes.head);
     if (isZeekTsv(head)) return new ZeekSource(bytes, false, counters);
+    if (isFlowJsonLines(head)) return new FlowJsonSource(bytes, counters);
     if (isJsonLines(head)) return new ZeekSource(bytes, true, counters);
     if (isFlowCsv(head)) return new CsvSource(bytes, counters);
     throw unknownFormat(source, bytes.head, counters.malformed['damaged-gzip'] !== undefined);
@@ -116,6 +126,6 @@ function unknownFormat(path: string, head: Uint8Array, isDamaged: boolean): Traf
   if (head.length === 0) came = isDamaged ? 'its gzip is damaged' : 'it is empty';
   return new TrafficError(
     'traffic.unknown-format',
-    `${path} is no pcap, pcapng, Zeek conn.log (TSV or JSON) or flow CSV, plain or gzip: ${came}`,
+    `${path} is no pcap, pcapng, Zeek conn.log (TSV or JSON), nor flows as CSV, JSON lines or Parquet: ${came}`,
   );
 }
