@@ -3,6 +3,7 @@ import { stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { isSecretMemoryLocked } from '../crypto/index.ts';
+import { mayHaveGpu, openDevice } from '../features/index.ts';
 import { claimState, StorageError, stateLayout } from '../storage/index.ts';
 import { Api, socketTransport } from './api.ts';
 import type { Context } from './context.ts';
@@ -52,6 +53,7 @@ async function runDoctor(context: Context): Promise<number> {
         ? 'locked by sodium-native'
         : 'may be swapped: sodium-native is not installed',
     },
+    await checkGpu(context),
     ...(await Promise.all(TOOLS.map(([command, use]) => checkTool(command, use)))),
   ] satisfies Finding[];
   const colours = { good: 'green', missing: 'yellow', bad: 'red', note: 'dim' } as const;
@@ -139,6 +141,22 @@ async function checkCoreDumps(): Promise<Finding> {
   return state.filter === 0
     ? { what, state: 'note', says: `on, but without memory in them; ${hint}` }
     : { what, state: 'bad', says: `on: a crash would write keys to disk; ${hint}` };
+}
+
+/** Opens the adapter and lets go of it. */
+async function checkGpu({ config }: Context): Promise<Finding> {
+  const what = 'GPU';
+  const { backend } = config.features;
+  const onCpu = 'features are computed on the CPU';
+  if (backend === 'cpu') return { what, state: 'note', says: `not used: features.backend is cpu; ${onCpu}` };
+  if (!mayHaveGpu()) return { what, state: 'note', says: `this machine shows none; ${onCpu}` };
+  const opened = await openDevice();
+  if (opened.device === undefined) return { what, state: 'missing', says: `${opened.reason}; ${onCpu}` };
+  opened.device.destroy();
+  const { adapter, isSoftware } = opened;
+  if (!isSoftware) return { what, state: 'good', says: `${adapter}, for batches that are faster there` };
+  const use = backend === 'gpu' ? 'used because features.backend is gpu' : onCpu;
+  return { what, state: 'note', says: `${adapter} is a software adapter; ${use}` };
 }
 
 async function checkTool(command: string, use: string): Promise<Finding> {

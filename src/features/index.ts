@@ -11,7 +11,7 @@ export {
   type Reduction,
 } from './backend/feature-backend.ts';
 export { MeasuredBackend } from './backend/measured-backend.ts';
-export { observeBackend, openBackend } from './backend/open-backend.ts';
+export { mayHaveGpu, observeBackend, openBackend } from './backend/open-backend.ts';
 export { openDevice } from './backend/open-device.ts';
 export { WebGpuBackend } from './backend/webgpu-backend.ts';
 export { type HostAggregate, HostAggregates } from './cache/host-aggregates.ts';

@@ -20,6 +20,8 @@ export interface MeasuredBackendOptions {
   readonly logger: Logger;
   /** Every batch goes to the device, whatever was measured. */
   readonly always?: boolean;
+  /** Finds the thresholds; `measureCrossovers` by default. */
+  readonly measure?: typeof measureCrossovers;
 }
 
 export interface BackendCounters {
@@ -66,7 +68,8 @@ export class MeasuredBackend implements FeatureBackend {
     const cpu = new CpuBackend();
     const difference = await findDisagreement(cpu, options.gpu, sampleOf(CHECKED_ROWS));
     if (difference !== undefined) throw new FeatureError('features.device-lost', difference);
-    const crossovers = await measureCrossovers(cpu, options.gpu, { clock: options.clock });
+    const { measure = measureCrossovers } = options;
+    const crossovers = await measure(cpu, options.gpu, { clock: options.clock });
     return new MeasuredBackend(options, crossovers);
   }
 
