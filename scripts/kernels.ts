@@ -7,8 +7,10 @@ type Memory = 'private' | 'shared';
 /** Each `kernels/NAME.ts` (AssemblyScript), which becomes the `kernels/NAME.wasm` beside it, and is committed so. */
 export const KERNELS: Readonly<Record<string, Memory>> = {
   boost: 'shared',
+  columns: 'private',
   dense: 'private',
   meter: 'private',
+  predict: 'private',
 };
 
 const FLAGS: Readonly<Record<Memory, readonly string[]>> = {

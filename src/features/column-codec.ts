@@ -60,6 +60,15 @@ export class ColumnCodec {
     return this.#accept(this.column.transform === 'log1p' ? Math.log1p(raw) : raw);
   }
 
+  /** What an extractor derived: a number before its transform, the index of a category, 0 or 1 for a flag. */
+  fromDerived(value: number): number {
+    if (this.column.type === 'number') return this.fromNumber(value);
+    const isCategory = this.column.type === 'category';
+    const top = isCategory ? (this.#indices?.size ?? 0) - 1 : 1;
+    if (Number.isInteger(value) && value >= 0 && value <= top) return this.#accept(value);
+    return this.#refuse(isCategory ? 'features.unknown-category' : 'features.wrong-type');
+  }
+
   #accept(value: number): number {
     this.problem = undefined;
     return value;

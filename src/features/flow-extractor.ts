@@ -1,8 +1,8 @@
 import { FLOW_NUMBER_INDEX as AT, FlowBatch, type FlowRecord } from '../traffic/index.ts';
-import { ColumnProgram, PROBLEMS } from './column-program.ts';
-import { FeatureError } from './errors.ts';
+import { BLOCK, ColumnKernel, type OnProblem } from './column-kernel.ts';
+import { FeatureError, type FeatureErrorCode } from './errors.ts';
 import type { FeatureBatch, RejectedRow } from './feature-batch.ts';
-import { FLOW_VALUES, type FlowDerivation, type FlowValue } from './flow-values.ts';
+import { FLOW_VALUES, type FlowDerivation } from './flow-values.ts';
 import type { FlowWindows } from './flow-windows.ts';
 import { LastWindows } from './last-windows.ts';
 import { RecordBatch } from './record-batch.ts';
@@ -25,24 +25,19 @@ export interface FlowExtractorCounters {
   readonly forgotten: number;
 }
 
-/** Rows that go through all columns before the next ones do: their vectors stay in the cache meanwhile. */
-const BLOCK = 64;
-const FLOW_MALFORMED = PROBLEMS.indexOf('features.flow-malformed') + 1;
-
-/** Where a program finds its numbers: in the batch, or in the block's cells, where something wrote them before. */
+/** What a column of the schema takes before the kernel can read its cells; one of these, a column of the batch or a derivation. */
 interface Step {
-  readonly program: ColumnProgram;
-  /** Number column of the batch, -1 where the cells hold it. */
+  /** Number column of the batch, or -1. */
   readonly number: number;
+  readonly derive: FlowDerivation | undefined;
   /** First cell of the column in the block. */
   readonly cell: number;
-  readonly derive: FlowDerivation | undefined;
   readonly absentIn: readonly string[];
 }
 
 /**
- * Turns flows into feature vectors. The schema is compiled when the extractor is made: each column is one loop over a
- * block of rows, with no look at the schema in it, and nothing is allocated for a row that is sound.
+ * Turns flows into feature vectors. The schema is compiled when the extractor is made: each column is a loop over a
+ * block of rows that fills cells, and a kernel that writes cells as vectors; no row looks at the schema, and nothing is allocated for a row that is sound.
  *
  * It remembers flows for its windows, so one extractor serves one stream of flows, in the order in which they arrive;
  * the same flows in the same order give the same values, however they are cut into batches. Throws
@@ -50,66 +45,55 @@ interface Step {
  */
 export class FlowExtractor {
   readonly #loaded: LoadedSchema;
+  readonly #kernel: ColumnKernel;
   readonly #steps: readonly Step[];
   readonly #windows: FlowWindows | undefined;
-  /** Float64Array, columns x BLOCK: derived values, then those of the windows. */
-  readonly #cells: Float64Array;
   readonly #windowCell: number;
-  readonly #problems = { codes: new Uint8Array(BLOCK), columns: new Uint16Array(BLOCK) };
+  /** Of each row of the block: whether it cannot be used, why, and where. */
+  readonly #isRefused = new Uint8Array(BLOCK);
+  readonly #codes: FeatureErrorCode[] = new Array<FeatureErrorCode>(BLOCK).fill('features.flow-malformed');
+  readonly #refusedIn = new Int32Array(BLOCK);
   readonly #rejects = new RejectCounts();
   readonly #records = new RecordBatch();
+  readonly #onProblem: OnProblem;
+  #refused = 0;
   #flows = 0;
 
   constructor(loaded: LoadedSchema) {
     const { columns } = loaded.schema;
-    this.#loaded = loaded;
     const windows = newWindows(loaded.schema);
-    const windowNames = new Map(windows.columns.map((name, index) => [name, index]));
-    let cell = 0;
-    let fromWindows = 0;
-    const derived = columns.filter(({ name }) => {
-      if (windowNames.has(name)) fromWindows++;
-      return FLOW_VALUES.has(name) && 'derive' in (FLOW_VALUES.get(name) as FlowValue);
+    const ofWindows = new Map(windows.columns.map((name, index) => [name, index]));
+    const isOfWindows = columns.map(({ name }) => ofWindows.has(name));
+    const own = isOfWindows.filter((is) => !is).length;
+    let next = 0;
+    const cellOf = columns.map(({ name }) => {
+      const window = ofWindows.get(name);
+      return window === undefined ? next++ : own + window;
     });
-    this.#windowCell = derived.length * BLOCK;
-    this.#steps = columns.map((column, position): Step => {
-      const { name, absentIn = [] } = column;
-      const program = new ColumnProgram(column, position);
-      const window = windowNames.get(name);
-      if (window !== undefined) {
-        refuseCategories(column, undefined);
-        return { program, number: -1, cell: this.#windowCell + window * BLOCK, derive: undefined, absentIn };
-      }
-      const value = FLOW_VALUES.get(name);
-      if (value === undefined) {
-        const message = `no extractor computes the flow column ${name}`;
-        throw new FeatureError('features.schema-unsupported', message);
-      }
-      if ('number' in value) {
-        refuseCategories(column, undefined);
-        return { program, number: AT[value.number], cell: -1, derive: undefined, absentIn };
-      }
-      refuseCategories(column, value.categories);
-      return { program, number: -1, cell: BLOCK * cell++, derive: value.derive, absentIn };
-    });
-    this.#windows = fromWindows === 0 ? undefined : windows;
-    this.#cells = new Float64Array(this.#windowCell + windows.columns.length * BLOCK);
+    this.#loaded = loaded;
+    this.#steps = columns.map((column, c) =>
+      stepOf(column, isOfWindows[c] === true, (cellOf[c] as number) * BLOCK),
+    );
+    this.#windows = own === columns.length ? undefined : windows;
+    this.#windowCell = own * BLOCK;
+    this.#kernel = new ColumnKernel(columns, cellOf, own + windows.columns.length);
+    this.#onProblem = (row, code, column) => {
+      if (this.#isRefused[row] === 0) this.#note(row, code, column);
+    };
   }
 
   get counters(): FlowExtractorCounters {
     const { remembered = 0, forgotten = 0 } = this.#windows ?? {};
-    const counts = (of: (program: ColumnProgram) => number) =>
+    const counts = (of: (column: number) => number) =>
       Object.fromEntries(
-        this.#steps
-          .filter(({ program }) => of(program) > 0)
-          .map(({ program }) => [program.column.name, of(program)]),
+        this.#loaded.schema.columns.map(({ name }, c) => [name, of(c)] as const).filter(([, n]) => n > 0),
       );
     return {
       flows: this.#flows,
       rejects: this.#rejects,
-      clipped: counts((program) => program.clipped),
-      madeMissing: counts((program) => program.madeMissing),
-      missing: counts((program) => program.missing),
+      clipped: counts((column) => this.#kernel.clipped(column)),
+      madeMissing: counts((column) => this.#kernel.madeMissing[column] as number),
+      missing: counts((column) => this.#kernel.missing(column)),
       remembered,
       forgotten,
     };
@@ -151,64 +135,84 @@ export class FlowExtractor {
       const message = `expected flows of a source kind of ${sourceKinds.join(', ')}, got ${batch.sourceKind}`;
       throw new FeatureError('features.batch-malformed', message);
     }
+    const width = this.#steps.length;
     let refused = 0;
     for (let from = 0; from < batch.rows; from += BLOCK) {
       const rows = Math.min(BLOCK, batch.rows - from);
-      if (!this.#extractBlock(batch, from, rows, out)) refused += this.#refuse(from, rows, out, rejected);
+      this.#extractBlock(batch, from, rows);
+      if (this.#refused > 0) {
+        refused += this.#refused;
+        this.#refuse(from, rows, rejected);
+      }
+      const block = this.#kernel.out;
+      out.set(rows === BLOCK ? block : block.subarray(0, rows * width), from * width);
       this.#flows += rows;
     }
     return refused;
   }
 
-  /** Returns whether all rows were sound. */
-  #extractBlock(batch: FlowBatch, from: number, rows: number, out: Float32Array): boolean {
+  #extractBlock(batch: FlowBatch, from: number, rows: number): void {
     const { numbers, capacity, sourceKind } = batch;
-    const cells = this.#cells;
-    const problems = this.#problems;
+    const { cells } = this.#kernel;
     const windows = this.#windows;
-    const stride = this.#steps.length;
     const starts = AT.start_ms * capacity + from;
     const ends = AT.end_ms * capacity + from;
+    this.#isRefused.fill(0);
+    this.#refused = 0;
     for (let row = 0; row < rows; row++) {
       // Infinity minus itself is NaN, too.
       const span = (numbers[ends + row] as number) - (numbers[starts + row] as number);
-      const isSound = span - span === 0;
-      problems.codes[row] = isSound ? 0 : FLOW_MALFORMED;
-      if (isSound && windows !== undefined)
-        windows.add(batch, from + row, cells, this.#windowCell + row, BLOCK);
+      if (span - span !== 0) this.#note(row, 'features.flow-malformed', -1);
+      else if (windows !== undefined) windows.add(batch, from + row, cells, this.#windowCell + row, BLOCK);
     }
-    for (const { program, number, cell, derive, absentIn } of this.#steps) {
-      const to = from * stride;
-      if (absentIn.length > 0 && absentIn.includes(sourceKind)) program.writeAbsent(rows, out, to, stride);
+    for (const { number, derive, cell, absentIn } of this.#steps) {
+      if (absentIn.length > 0 && absentIn.includes(sourceKind)) cells.fill(Number.NaN, cell, cell + rows);
       else if (number >= 0) {
-        program.write(numbers, number * capacity + from, rows, out, to, stride, problems);
-      } else {
-        derive?.(batch, from, from + rows, cells, cell);
-        program.write(cells, cell, rows, out, to, stride, problems);
-      }
+        const at = number * capacity + from;
+        for (let row = 0; row < rows; row++) cells[cell + row] = numbers[at + row] as number;
+      } else derive?.(batch, from, from + rows, cells, cell);
     }
-    for (let row = 0; row < rows; row++) if (problems.codes[row] !== 0) return false;
-    return true;
+    this.#kernel.write(rows, this.#onProblem);
   }
 
-  /** Empties the rows of a block that have a problem, and counts them. */
-  #refuse(from: number, rows: number, out: Float32Array, rejected: RejectedRow[] | undefined): number {
-    const { codes, columns } = this.#problems;
-    const width = this.#steps.length;
-    let refused = 0;
+  #note(row: number, code: FeatureErrorCode, column: number): void {
+    this.#isRefused[row] = 1;
+    this.#codes[row] = code;
+    this.#refusedIn[row] = column;
+    this.#refused++;
+  }
+
+  /** Empties the rows of the block that have a problem, and counts them. */
+  #refuse(from: number, rows: number, rejected: RejectedRow[] | undefined): void {
+    const { columns } = this.#loaded.schema;
+    const width = columns.length;
     for (let row = 0; row < rows; row++) {
-      const problem = codes[row] as number;
-      if (problem === 0) continue;
-      refused++;
-      const code = PROBLEMS[problem - 1] as RejectedRow['code'];
-      const column =
-        problem === FLOW_MALFORMED ? '' : (this.#steps[columns[row] as number]?.program.column.name ?? '');
-      out.fill(Number.NaN, (from + row) * width, (from + row + 1) * width);
+      if (this.#isRefused[row] === 0) continue;
+      const code = this.#codes[row] as FeatureErrorCode;
+      const column = columns[this.#refusedIn[row] as number]?.name ?? '';
+      this.#kernel.out.fill(Number.NaN, row * width, (row + 1) * width);
       this.#rejects.add(this.#flows + row + 1, code, column);
       rejected?.push({ row: from + row, code, column });
     }
-    return refused;
   }
+}
+
+function stepOf(column: FeatureColumn, isOfWindows: boolean, cell: number): Step {
+  const { name, absentIn = [] } = column;
+  if (isOfWindows) {
+    refuseCategories(column, undefined);
+    return { number: -1, derive: undefined, cell, absentIn };
+  }
+  const value = FLOW_VALUES.get(name);
+  if (value === undefined) {
+    throw new FeatureError('features.schema-unsupported', `no extractor computes the flow column ${name}`);
+  }
+  if ('number' in value) {
+    refuseCategories(column, undefined);
+    return { number: AT[value.number], derive: undefined, cell, absentIn };
+  }
+  refuseCategories(column, value.categories);
+  return { number: -1, derive: value.derive, cell, absentIn };
 }
 
 function newWindows({ windows, name }: FeatureSchema): FlowWindows {
