@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
-import { escapeName, MAX_NAME_TEXT, NameEntropy } from './name-text.ts';
+import { hash as digest } from 'node:crypto';
+import { escapeName, NameEntropy } from './name-text.ts';
 
 export interface ClientHello {
   /** Whether all of it was there: only then is there a JA4, and is a missing name known to be missing. */
@@ -25,6 +25,11 @@ const VERSIONS: Readonly<Record<number, string>> = {
   768: 's3',
   2: 's2',
 };
+
+/** Hashes of lists that were met, by the list: there are few programs that speak TLS, and each repeats itself. */
+const hashes = new Map<string, string>();
+const MAX_HASHES = 1_024;
+const MAX_HASHED = 256;
 
 const entropy = new NameEntropy();
 
@@ -107,9 +112,8 @@ function ja4(parts: Ja4Parts): string {
   const count = (list: readonly number[]) => String(Math.min(99, list.length)).padStart(2, '0');
   const a = `t${VERSIONS[version] ?? '00'}${parts.hasServerName ? 'd' : 'i'}${count(ciphers)}${count(extensions)}${parts.alpn}`;
   const shown = extensions.filter((type) => type !== EXTENSION.serverName && type !== EXTENSION.alpn);
-  const algorithms = signatureAlgorithms.length > 0 ? `_${hex(signatureAlgorithms)}` : '';
-  const b = ciphers.length === 0 ? NO_HASH : hash(hex(sorted(ciphers)));
-  const c = shown.length === 0 ? NO_HASH : hash(`${hex(sorted(shown))}${algorithms}`);
+  const b = ciphers.length === 0 ? NO_HASH : hashOf(ciphers, []);
+  const c = shown.length === 0 ? NO_HASH : hashOf(shown, signatureAlgorithms);
   return `${a}_${b}_${c}`;
 }
 
@@ -130,7 +134,7 @@ function readServerName(bytes: Uint8Array, at: number, end: number): ClientHello
   const nameEnd = at + 5 + ((bytes[at + 3]! << 8) | bytes[at + 4]!);
   if (nameEnd > end) return undefined;
   for (let i = at + 5; i < nameEnd; i++) entropy.add(bytes[i]!);
-  const text = escapeName(bytes, at + 5, nameEnd, false).slice(0, MAX_NAME_TEXT);
+  const text = escapeName(bytes, at + 5, nameEnd, false);
   return { text, length: nameEnd - at - 5, entropy: entropy.take() };
 }
 
@@ -162,6 +166,16 @@ function hex(values: readonly number[]): string {
   return values.map((value) => value.toString(16).padStart(4, '0')).join(',');
 }
 
-function hash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 12);
+/** The hash of both lists, the first sorted. */
+function hashOf(list: readonly number[], rest: readonly number[]): string {
+  const key = String.fromCharCode(...list, list.length, ...rest);
+  let hash = hashes.get(key);
+  if (hash === undefined) {
+    const both = rest.length > 0 ? `${hex(sorted(list))}_${hex(rest)}` : hex(sorted(list));
+    hash = digest('sha256', both, 'hex').slice(0, 12);
+    if (hashes.size === MAX_HASHES) hashes.clear();
+    // Longer lists come from no program that is worth remembering.
+    if (key.length <= MAX_HASHED) hashes.set(key, hash);
+  }
+  return hash;
 }

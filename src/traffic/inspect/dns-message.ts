@@ -1,4 +1,4 @@
-import { escapeName, MAX_NAME_TEXT, NameEntropy } from './name-text.ts';
+import { NameEntropy, NameText } from './name-text.ts';
 
 /** A name that was asked for. */
 export interface DnsName {
@@ -36,6 +36,7 @@ const MAX_ANSWERS = 64;
 const MAX_NAME_OCTETS = 255;
 
 const entropy = new NameEntropy();
+const text = new NameText();
 
 /**
  * Reads the DNS, mDNS or LLMNR message in `bytes[offset, end)` (RFC 1035, section 4; RFC 6762; RFC 4795). Undefined
@@ -76,7 +77,6 @@ export function readDnsMessage(bytes: Uint8Array, offset: number, end: number): 
 
 /** The name at `at` of a message that begins at `message`; undefined where it is cut, too long or points forward. */
 function readName(bytes: Uint8Array, message: number, at: number, end: number): DnsName | undefined {
-  let text = '';
   let length = 0;
   let labels = 0;
   // A pointer must lead before everything that was read of this name.
@@ -85,7 +85,7 @@ function readName(bytes: Uint8Array, message: number, at: number, end: number): 
     if (next >= end) break;
     const size = bytes[next]!;
     if (size === 0) {
-      return { text: text.slice(0, MAX_NAME_TEXT), length, labels, entropy: entropy.take() };
+      return { text: text.take(), length, labels, entropy: entropy.take() };
     }
     if (size >= 0xc0) {
       if (next + 2 > end) break;
@@ -99,17 +99,18 @@ function readName(bytes: Uint8Array, message: number, at: number, end: number): 
     // 0x40 and 0x80 are no labels (RFC 6891, section 5). Every label adds its length octet, the root one more.
     if (size > 63 || labelEnd > end || length + size + 2 + (labels > 0 ? 1 : 0) > MAX_NAME_OCTETS) break;
     if (labels > 0) {
-      text += '.';
+      text.addDot();
       length++;
       entropy.add(0x2e);
     }
-    if (text.length < MAX_NAME_TEXT) text += escapeName(bytes, next + 1, labelEnd, true);
+    text.add(bytes, next + 1, labelEnd, true);
     for (let i = next + 1; i < labelEnd; i++) entropy.add(bytes[i]!);
     length += size;
     labels++;
     next = labelEnd;
   }
   entropy.take();
+  text.take();
   return undefined;
 }
 
