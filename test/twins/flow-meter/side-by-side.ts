@@ -46,7 +46,7 @@ export class SideBySide {
   /** Throws where the rest, or a counter, differs. */
   finish(): void {
     this.#compare(this.#meter.finish(), this.#twin.finish());
-    assert.deepEqual(plain(this.#meter.counters), plain(this.#twin.counters));
+    assert.deepEqual(plainCounters(this.#meter.counters), plainCounters(this.#twin.counters));
   }
 
   #compare(ours: readonly FlowRecord[], theirs: readonly FlowRecord[]): void {
@@ -94,7 +94,7 @@ export function recordLine(record: FlowRecord | undefined): string {
 }
 
 /** Counters without the order of their names. */
-function plain(counters: SourceCounters): unknown {
+export function plainCounters(counters: SourceCounters): unknown {
   const sorted = (table: Record<string, number>) => Object.entries(table).sort();
   const { packets, bytes, flows, fragments, evicted } = counters;
   const tables = [counters.ignored, counters.malformed, counters.limits].map(sorted);

@@ -36,6 +36,8 @@ interface PacketPlan {
   readonly cut: number;
   /** Added to the length that the innermost IP header claims. */
   readonly lie: number;
+  /** Bits that are flipped in the finished packet, counted from its start and round again. */
+  readonly flips: readonly number[];
 }
 
 const rarely = <T>(usual: T, weight: number, other: fc.Arbitrary<T>) =>
@@ -87,6 +89,7 @@ const plan: fc.Arbitrary<PacketPlan> = fc.record({
   fragmentId: fc.nat(2),
   cut: rarely(0, 6, fc.nat(120)),
   lie: rarely(0, 12, fc.integer({ min: -60, max: 60 })),
+  flips: rarely<readonly number[]>([], 6, fc.array(fc.nat(1023), { minLength: 1, maxLength: 4 })),
 });
 
 const options: fc.Arbitrary<Partial<TwinOptions>> = fc.record({
@@ -120,6 +123,9 @@ export function* buildTrace(plans: readonly PacketPlan[]): Generator<TracePacket
   for (const planned of plans) {
     if (!Number.isNaN(planned.step)) time += planned.step;
     const { bytes, linkType } = carry(planned);
+    for (const bit of planned.flips) {
+      if (bytes.length > 0) bytes[(bit >>> 3) % bytes.length]! ^= 1 << (bit & 7);
+    }
     const kept = Math.max(0, bytes.length - planned.cut);
     yield {
       bytes: bytes.subarray(0, kept),
