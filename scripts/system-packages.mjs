@@ -20,6 +20,9 @@ export const SYSTEM_PACKAGES = [
   { tool: 'nats-server', debian: 'nats-server', use: 'the bus is tested on a real NATS' },
   { tool: 'openssl', debian: 'openssl', use: 'makes the certificates of the tests' },
   { tool: 'chromium', debian: 'chromium', use: 'the page is tested in a real browser' },
+  { tool: 'tcpdump', debian: 'tcpdump', use: 'live capture is tested with it' },
+  { tool: 'tcpreplay', debian: 'tcpreplay', use: 'sends captures over a pair of interfaces' },
+  { tool: 'ip', debian: 'iproute2', use: 'makes those pairs' },
 ];
 
 const POLICY = '/usr/sbin/policy-rc.d';

@@ -1,16 +1,21 @@
 import { stat } from 'node:fs/promises';
 import type { Clock } from '../base/index.ts';
+import { BinetflowSource, isBinetflow } from './binetflow-source.ts';
 import { type ByteSource, openBytes } from './byte-source.ts';
 import { countName, newCounters } from './counters.ts';
 import { CsvSource, isFlowCsv } from './csv-source.ts';
 import { TrafficError } from './errors.ts';
+import { EveSource, isEve } from './eve/eve-source.ts';
 import type { SourceCounters } from './flow.ts';
 import { FlowJsonSource, isFlowJsonLines } from './flow-jsonl.ts';
 import type { FlowSource } from './flow-source.ts';
+import { openFollowed } from './follow-file.ts';
 import { CaptureRecord, type RecordOptions } from './live/capture-record.ts';
 import { interfaceNames, LIVE_PREFIX, namedInterface } from './live/interfaces.ts';
 import { type LiveOptions, openInterface } from './live/live-bytes.ts';
 import type { MeterOptions } from './meter/meter-options.ts';
+import { isCollectorAddress } from './netflow/collector-address.ts';
+import { type CollectorOptions, openCollector } from './netflow/netflow-source.ts';
 import { PacketSource } from './packet-source.ts';
 import { isParquet } from './parquet/parquet-file.ts';
 import { ParquetSource } from './parquet/parquet-source.ts';
@@ -24,6 +29,10 @@ export interface SourceOptions extends MeterOptions {
   readonly live: Partial<LiveOptions>;
   /** Where the packets are written as they came. */
   readonly record: Partial<RecordOptions> & Pick<RecordOptions, 'path'>;
+  /** Reads on at the end of the file, also across its rotation, until the signal aborts. */
+  readonly follow: boolean;
+  /** What a collector of NetFlow or IPFIX is given beside its address. */
+  readonly collector: Partial<CollectorOptions>;
   readonly clock: Clock;
 }
 
@@ -40,6 +49,7 @@ export async function openFlowSource(
   source: string,
   options: Partial<SourceOptions> = {},
 ): Promise<FlowSource> {
+  if (isCollectorAddress(source)) return await openCollector(source, options.collector);
   const counters = newCounters();
   const live = await liveInterface(source);
   if (live !== undefined) {
@@ -53,7 +63,12 @@ export async function openFlowSource(
       throw error;
     }
   }
-  const bytes = await openBytes(source, (code) => countName(counters.malformed, code)).catch((error) => {
+  const onEvent = (code: string) => countName(counters.ignored, code);
+  const opening =
+    options.follow === true
+      ? openFollowed(source, { onEvent })
+      : openBytes(source, (code) => countName(counters.malformed, code));
+  const bytes = await opening.catch((error) => {
     throw withInterfaces(source, error);
   });
   try {
@@ -67,14 +82,22 @@ export async function openFlowSource(
       );
     }
     if (isParquet(bytes.head)) {
-      // Read from its end, so by its name: neither a pipe nor what was packed again.
       bytes.stop();
+      // Read from its end, so by its name.
+      if (source === '-') {
+        throw new TrafficError(
+          'traffic.unknown-format',
+          'Parquet is read from its end: expected a file, not a pipe',
+        );
+      }
       return await ParquetSource.open(source, counters);
     }
     const head = new TextDecoder().decode(bytes.head);
     if (isZeekTsv(head)) return new ZeekSource(bytes, false, counters);
+    if (isEve(head)) return new EveSource(bytes, counters);
     if (isFlowJsonLines(head)) return new FlowJsonSource(bytes, counters);
     if (isJsonLines(head)) return new ZeekSource(bytes, true, counters);
+    if (isBinetflow(head)) return new BinetflowSource(bytes, counters);
     if (isFlowCsv(head)) return new CsvSource(bytes, counters);
     throw unknownFormat(source, bytes.head, counters.malformed['damaged-gzip'] !== undefined);
   } catch (error) {
@@ -126,6 +149,6 @@ function unknownFormat(path: string, head: Uint8Array, isDamaged: boolean): Traf
   if (head.length === 0) came = isDamaged ? 'its gzip is damaged' : 'it is empty';
   return new TrafficError(
     'traffic.unknown-format',
-    `${path} is no pcap, pcapng, Zeek conn.log (TSV or JSON), nor flows as CSV, JSON lines or Parquet: ${came}`,
+    `${path} is no pcap, pcapng, Zeek conn.log, dns.log or ssl.log (TSV or JSON), Suricata EVE, Argus binetflow, nor flows as CSV, JSON lines or Parquet: ${came}`,
   );
 }
