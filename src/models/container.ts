@@ -89,7 +89,7 @@ export function decodeContainer(bytes: Uint8Array): Container {
     const end = start + length * ARRAYS[dtype].BYTES_PER_ELEMENT;
     if (end > bytes.length) throw malformed(`section ${name} ends at ${end} of ${bytes.length} bytes`);
     if (bytes.subarray(at, start).some((byte) => byte !== 0)) throw malformed('padding is not zero');
-    sections.set(name, { name, dtype, data: new ARRAYS[dtype](bytes.slice(start, end).buffer) });
+    sections.set(name, { name, dtype, data: new ARRAYS[dtype](copyOf(bytes, start, end)) });
     at = end;
   }
   if (at !== bytes.length) throw malformed(`${bytes.length - at} bytes follow the last section`);
@@ -125,6 +125,11 @@ function checkEntry(entry: unknown): { name: string; dtype: SectionType; length:
     throw malformed('a section needs a name, a known dtype and a length');
   }
   return { name, dtype: dtype as SectionType, length };
+}
+
+/** A Buffer's own slice would share the memory of its pool. */
+function copyOf(bytes: Uint8Array, start: number, end: number): ArrayBuffer {
+  return new Uint8Array(bytes.subarray(start, end)).buffer;
 }
 
 function align(at: number): number {

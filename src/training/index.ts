@@ -17,6 +17,7 @@ export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors
 export { type Evaluation, evaluateModel } from './evaluate.ts';
 export { createGateEvaluator, type GateEvaluatorOptions, scoreDrift } from './gate-evaluator.ts';
 export { type GateConfig, type GateInputs, gateConfigSchema, medianLatencyUs, runGates } from './gates.ts';
+export { HYBRID_TRAINER } from './hybrid/train-hybrid.ts';
 export { type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
 export { joinTables, type LabelledTable, selectRows } from './labelled-table.ts';
 export {
@@ -27,6 +28,7 @@ export {
   type UnseenTypesValidation,
 } from './leave-types-out.ts';
 export { type Stump, type StumpOptions, trainStump } from './stump.ts';
+export { trainDetector } from './train-detector.ts';
 export {
   TRAINER,
   type TrainingProvenance,

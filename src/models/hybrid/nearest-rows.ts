@@ -1,24 +1,43 @@
-/** Rows of a leaf of the tree at most. */
-const LEAF_ROWS = 16;
-/** Dimensions that are added up before a distance is given up. */
-const STEP = 8;
+import { instantiateKernel, loadKernel, newKernelMemory } from '../../base/index.ts';
+
+/** Functions of the kernel `dense`. */
+interface DenseKernel {
+  readonly nearest: (
+    points: number,
+    query: number,
+    width: number,
+    from: number,
+    to: number,
+    best: number,
+  ) => number;
+  readonly nearest_row: () => number;
+}
+
+/** Rows of a leaf of the tree at most: what the kernel looks through in one call. */
+const LEAF_ROWS = 64;
+/** Floats that the kernel takes at a time; rows are filled up with zeros. */
+const STRANDS = 16;
+/** Bytes below it are the kernel's. */
+const FIRST_BYTE = 1024;
+const PAGE = 65_536;
 
 /**
- * Exact distance to the nearest of some points: a k-d tree (Bentley, 1975; bounds added up over dimensions as Arya and
- * Mount, 1993), cut at the median of the dimension with the largest spread. The tree is made here from the points, so a
- * model file holds the points alone. Not for concurrent use: a search writes to scratch of the tree.
+ * Distance to the nearest of some points: a k-d tree (Bentley, 1975; bounds added up over dimensions as Arya and Mount,
+ * 1993), cut at the median of the dimension with the largest spread, whose leaves a kernel looks through. The tree is
+ * made here from the points, so a model file holds the points alone. Not for concurrent use: a search writes to scratch.
  */
 export class NearestRows {
-  readonly #points: Float32Array;
   readonly #width: number;
   readonly #order: Uint32Array;
   /** Inner nodes in the order of a complete binary tree: dimension and value of the cut; 0xffff for a leaf. */
   readonly #cutDimension: Uint16Array;
   readonly #cutValue: Float32Array;
+  readonly #kernel: DenseKernel;
+  /** Floats of a row in the kernel's memory. */
+  readonly #stride: number;
   readonly #query: Float32Array;
   readonly #offsets: Float64Array;
   #best = 0;
-  #bestRow = 0;
 
   /** Points: Float32Array, row-major rows x width, all finite; copied in the tree's order. */
   constructor(points: Float32Array, width: number) {
@@ -30,29 +49,32 @@ export class NearestRows {
     const nodes = 2 ** (depth + 1);
     this.#cutDimension = new Uint16Array(nodes).fill(0xffff);
     this.#cutValue = new Float32Array(nodes);
-    this.#query = new Float32Array(width);
     this.#offsets = new Float64Array(width);
     this.#divide(points, 1, 0, rows, depth);
-    this.#points = new Float32Array(points.length);
+    this.#stride = Math.ceil(width / STRANDS) * STRANDS;
+    const bytes = FIRST_BYTE + (rows + 1) * this.#stride * 4;
+    const memory = newKernelMemory({ initialPages: Math.ceil(bytes / PAGE), maximumPages: PAGE });
+    this.#kernel = instantiateKernel<DenseKernel>(loadKernel('dense'), memory);
+    const floats = new Float32Array(memory.buffer, FIRST_BYTE, (rows + 1) * this.#stride);
     for (let i = 0; i < rows; i++) {
       const r = this.#order[i] as number;
-      this.#points.set(points.subarray(r * width, (r + 1) * width), i * width);
+      floats.set(points.subarray(r * width, (r + 1) * width), i * this.#stride);
     }
+    this.#query = floats.subarray(rows * this.#stride, rows * this.#stride + width);
   }
 
-  /** The row, as it was given, that the last search found; meaningless before one, or without points. */
+  /** The row, as it was given, that the last search found; meaningless where it found none. */
   get nearest(): number {
-    return this.#order[this.#bestRow] as number;
+    return this.#order[this.#kernel.nearest_row()] as number;
   }
 
   /**
-   * Squared Euclidean distance of the point at `at` in `points` to the nearest row, or `limit` where none is nearer: a
-   * limit spares the search among rows that are all far. Hot.
+   * Squared Euclidean distance, a float32, of the point at `at` in `points` to the nearest row, or `limit` where none is
+   * nearer: a limit spares the search among rows that are all far. Hot.
    */
   search(points: Float32Array, at: number, limit = Number.POSITIVE_INFINITY): number {
-    const width = this.#width;
     const query = this.#query;
-    for (let d = 0; d < width; d++) query[d] = points[at + d] as number;
+    for (let d = 0; d < this.#width; d++) query[d] = points[at + d] as number;
     this.#offsets.fill(0);
     this.#best = limit;
     this.#visit(1, 0, this.#order.length, 0);
@@ -79,25 +101,8 @@ export class NearestRows {
   }
 
   #scan(from: number, to: number): void {
-    const points = this.#points;
-    const query = this.#query;
-    const width = this.#width;
-    for (let row = from; row < to; row++) {
-      const base = row * width;
-      let sum = 0;
-      let d = 0;
-      while (d < width && sum < this.#best) {
-        const end = d + STEP < width ? d + STEP : width;
-        for (; d < end; d++) {
-          const difference = (query[d] as number) - (points[base + d] as number);
-          sum += difference * difference;
-        }
-      }
-      if (sum < this.#best) {
-        this.#best = sum;
-        this.#bestRow = row;
-      }
-    }
+    const query = FIRST_BYTE + this.#order.length * this.#stride * 4;
+    this.#best = this.#kernel.nearest(FIRST_BYTE, query, this.#stride, from, to, this.#best);
   }
 
   #divide(points: Float32Array, node: number, from: number, to: number, depth: number): void {

@@ -26,16 +26,22 @@ export const hybridConfigSchema = z.strictObject({
   /** Hidden widths of the autoencoder. */
   autoencoder: z.array(z.int().min(1).max(1024)).min(1).max(8).default([32, 8, 32]),
   autoencoderEpochs: z.int().min(1).max(1000).default(15),
-  /** What the level of a detector counts beside the trees' margin. */
+  /**
+   * What the level of a detector counts beside the trees' margin, before it is multiplied with (2 AUC - 1)^`trust` of
+   * known attacks against normal traffic on held-out rows: a detector that tells nothing there is not heard.
+   */
   weights: z
     .strictObject({
-      distance: weight.default(1 / 3),
-      isolation: weight.default(1 / 3),
-      reconstruction: weight.default(1 / 3),
+      distance: weight.default(1.2),
+      isolation: weight.default(1.5),
+      reconstruction: weight.default(0.3),
     } satisfies Record<(typeof NOVELTY_DETECTORS)[number], unknown>)
     .prefault({}),
-  /** Highest level of a detector; 6 is one normal row in four hundred. */
-  cap: z.number().positive().max(1000).default(6),
+  trust: z.int().min(0).max(16).default(4),
+  /** Highest level of a detector. */
+  cap: z.number().positive().max(1000).default(12),
+  /** AUC on held-out rows that exposure may cost; where it costs more, trees without exposure take its place. */
+  exposureCost: rate.default(0.002),
   /** Share of the held-out rows that may count as unlike anything in training. */
   novelShare: rate.default(0.001),
   /** False positive rates on held-out normal traffic that the thresholds are chosen for. */

@@ -1,7 +1,9 @@
 import type { SeededRandom } from '../../base/index.ts';
 import {
+  auc,
   encodedWidth,
   encodePoints,
+  type NoveltyDetector,
   NoveltyDetectors,
   type NoveltyParts,
   quantileOf,
@@ -63,7 +65,7 @@ export function fitNovelty(input: NoveltyInput): NoveltyParts {
       },
       random.fork(),
     ),
-    tails: { distance: NO_TAIL, isolation: NO_TAIL, reconstruction: NO_TAIL },
+    tails: perDetector(() => NO_TAIL),
     weights: config.weights,
     cap: config.cap,
     attacks: { points: encode(attacks.rows), classes: attacks.classes, names: attacks.names },
@@ -71,17 +73,32 @@ export function fitNovelty(input: NoveltyInput): NoveltyParts {
   };
   // The raw scores do not depend on the tails, nor the distances on what counts as novel.
   const fitted = new NoveltyDetectors(parts, categories);
-  const heldNormals = selectRows(table, held.filter(isNormal));
-  const raw = fitted.rawScores(heldNormals.values, heldNormals.rows);
+  const heldRows = selectRows(table, held);
+  const raw = fitted.rawScores(heldRows.values, heldRows.rows);
+  const tailOf = (detector: NoveltyDetector): ScoreTail =>
+    fitTail(raw[detector].filter((_, r) => heldRows.labels[r] === 0));
+  const weightOf = (detector: NoveltyDetector): number =>
+    config.weights[detector] * trustIn(raw[detector], heldRows.labels, config.trust);
   return {
     ...parts,
-    tails: {
-      distance: fitTail(raw.distance),
-      isolation: fitTail(raw.isolation),
-      reconstruction: fitTail(raw.reconstruction),
-    },
-    novelDistance: novelDistance(fitted, selectRows(table, held), config.novelShare),
+    tails: perDetector(tailOf),
+    weights: perDetector(weightOf),
+    novelDistance: novelDistance(fitted, heldRows, config.novelShare),
   };
+}
+
+/** (2 AUC - 1)^power, 0 where normal rows score higher; 1 where a label is absent and nothing can be told. */
+function trustIn(scores: Float32Array, labels: Uint8Array, power: number): number {
+  if (!labels.includes(0) || !labels.includes(1)) return 1;
+  const gini = Math.max(0, 2 * auc(scores, labels).value - 1);
+  let trust = 1;
+  // By multiplication: the same bits on every machine.
+  for (let i = 0; i < power; i++) trust *= gini;
+  return trust;
+}
+
+function perDetector<T>(of: (detector: NoveltyDetector) => T): Record<NoveltyDetector, T> {
+  return { distance: of('distance'), isolation: of('isolation'), reconstruction: of('reconstruction') };
 }
 
 /** Rows of each attack type and the names of the types that have any. */

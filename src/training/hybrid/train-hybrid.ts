@@ -1,6 +1,7 @@
 import { SeededRandom } from '../../base/index.ts';
 import { sha256 } from '../../crypto/index.ts';
 import {
+  auc,
   BoostedModel,
   type BoostedModelParts,
   binaryMetrics,
@@ -52,7 +53,13 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
   checkTable(table);
   const parts = holdOut(
     table,
-    { ...config, validationFraction: 0, calibrationFraction: hybrid.calibrationFraction },
+    {
+      ...config,
+      // Traffic drifts: where rows have times, thresholds come from the latest ones.
+      split: config.split === 'stratified' && table.times !== undefined ? 'time' : config.split,
+      validationFraction: 0,
+      calibrationFraction: hybrid.calibrationFraction,
+    },
     seed,
   );
   const normals = parts.train.filter((r) => table.labels[r] === 0);
@@ -60,18 +67,8 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
     throw new TrainingError('training.too-few-rows', 'expected normal and attack rows to train on');
   }
   const random = new SeededRandom(seed);
-  const blocks = featureBlocks(table, normals, categories);
-  const draws: BoostedModelParts[] = [];
-  for (let draw = 0; draw < hybrid.draws; draw++) {
-    const { model } = await trainModel({
-      ...input,
-      table: exposeTable(table, parts.train, { ...hybrid, blocks }, random.fork()),
-      config: { ...config, ...WHOLE_TABLE },
-      seed: random.uint32(),
-      ...(input.onProgress && { onProgress: progressOf(input.onProgress, draw, hybrid.draws) }),
-    });
-    draws.push(model.parts);
-  }
+  const held = selectRows(table, parts.calibration);
+  const draws = await trainTrees(input, config, { rows: parts.train, normals, held, random });
   const novelty = fitNovelty({
     table,
     train: parts.train,
@@ -82,7 +79,6 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
   });
   const train = selectRows(table, parts.train);
   const named = config.kinds ? await nameKinds(train, categories, config, input) : undefined;
-  const held = selectRows(table, parts.calibration);
   const rough: BoostedModelParts = {
     schemaId: schema.id,
     sourceKinds,
@@ -142,6 +138,52 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
       trainer: HYBRID_TRAINER,
     },
   };
+}
+
+interface TreeRows {
+  /** That may be fitted on, and the normal ones of them. */
+  readonly rows: Uint32Array;
+  readonly normals: Uint32Array;
+  readonly held: LabelledTable;
+  readonly random: SeededRandom;
+}
+
+/**
+ * The exposed ensembles; or one that was not exposed, where held-out rows speak against exposure: made-up rows look like
+ * what normal traffic turns into where it drifts fast.
+ */
+async function trainTrees(
+  input: TrainModelInput,
+  config: TrainingConfig,
+  { rows, normals, held, random }: TreeRows,
+): Promise<BoostedModelParts[]> {
+  const { hybrid } = config;
+  const blocks = featureBlocks(input.table, normals, categoryCounts(input.schema));
+  const runs = hybrid.draws + 1;
+  const train = async (run: number, exposure: number): Promise<BoostedModel> => {
+    const { model } = await trainModel({
+      ...input,
+      table: exposeTable(input.table, rows, { ...hybrid, exposure, blocks }, random.fork()),
+      config: { ...config, ...WHOLE_TABLE },
+      seed: random.uint32(),
+      ...(input.onProgress && { onProgress: progressOf(input.onProgress, run, runs) }),
+    });
+    return model;
+  };
+  const plain = await train(0, 0);
+  const exposed: BoostedModel[] = [];
+  for (let run = 1; run < runs; run++) exposed.push(await train(run, hybrid.exposure));
+  const plainMargins = new Float64Array(held.rows);
+  plain.margins(held.values, held.rows, plainMargins);
+  const sums = new Float64Array(held.rows);
+  const margins = new Float64Array(held.rows);
+  for (const model of exposed) {
+    model.margins(held.values, held.rows, margins);
+    for (let r = 0; r < held.rows; r++) sums[r] = (sums[r] as number) + (margins[r] as number);
+  }
+  const cost = auc(plainMargins, held.labels).value - auc(sums, held.labels).value;
+  // Where a label is absent nothing can be told, and exposure stays.
+  return (cost > hybrid.exposureCost ? [plain] : exposed).map(({ parts }) => parts);
 }
 
 /** For the ensembles of a hybrid: every row they are given, every round, and no stage that the hybrid has of its own. */
