@@ -1,5 +1,6 @@
 import type { Digest, Probability } from '../base/index.ts';
 import { type Calibration, calibrate } from './calibration.ts';
+import { CompiledEnsemble } from './compiled-ensemble.ts';
 import { addPathContributions, nodeMeans } from './contributions.ts';
 import { deterministicExp } from './deterministic-math.ts';
 import { ModelError } from './errors.ts';
@@ -105,6 +106,7 @@ export class BoostedModel implements DetectionModel {
   readonly #margins = new Float64Array(BLOCK_ROWS);
   readonly #kindMargin = new Float64Array(1);
   readonly #novelty: NoveltyDetectors | undefined;
+  #compiled: CompiledEnsemble | undefined;
   #means: Float64Array | undefined;
 
   constructor(parts: BoostedModelParts) {
@@ -152,15 +154,14 @@ export class BoostedModel implements DetectionModel {
   }
 
   score(values: Float32Array, rows: number, out: ScoreBatchBuffers): void {
-    const columns = this.parts.columns.length;
     this.#checkShape(values, rows, Math.min(out.probability.length, out.kind.length));
-    const { bias, calibration, detector, threshold } = this.parts;
-    const trees = detector.roots.length;
+    const { bias, calibration, threshold } = this.parts;
+    const detector = this.#detector();
     const margins = this.#margins;
     for (let from = 0; from < rows; from += BLOCK_ROWS) {
       const size = Math.min(BLOCK_ROWS, rows - from);
       margins.fill(bias, 0, size);
-      addMargins(detector, 0, trees, values, columns, from, size, margins);
+      detector.addMargins(values, from, size, margins);
       this.#novelty?.addLevels(values, from, size, margins);
       for (let r = 0; r < size; r++) {
         out.probability[from + r] = calibrate(calibration, margins[r] as number);
@@ -174,9 +175,8 @@ export class BoostedModel implements DetectionModel {
   /** Uncalibrated log-odds, the levels of novelty included. Out: Float64Array, at least `rows`. Throws models.shape-mismatch. */
   margins(values: Float32Array, rows: number, out: Float64Array): void {
     this.#checkShape(values, rows, out.length);
-    const { bias, detector, columns } = this.parts;
-    out.fill(bias, 0, rows);
-    addMargins(detector, 0, detector.roots.length, values, columns.length, 0, rows, out);
+    out.fill(this.parts.bias, 0, rows);
+    this.#detector().addMargins(values, 0, rows, out);
     this.#novelty?.addLevels(values, 0, rows, out);
   }
 
@@ -206,6 +206,12 @@ export class BoostedModel implements DetectionModel {
       .filter((entry) => entry.contribution !== 0)
       .sort((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution))
       .slice(0, limit);
+  }
+
+  /** Made at the first score: a model that is only read or stored needs none. */
+  #detector(): CompiledEnsemble {
+    this.#compiled ??= new CompiledEnsemble(this.parts.detector, this.parts.columns.length);
+    return this.#compiled;
   }
 
   /** The kind with the largest margin; the softmax would not change which. */
