@@ -1,10 +1,13 @@
 import { KEY_STRIDE, newIndexSeed, OWNED, WordIndex } from './word-index.ts';
 
+/** Slots that there is room for at first. */
+export const FIRST_SLOTS = 256;
+
 /**
  * Slots for at most `capacity` keys. A key that finds no free slot takes the one of a key that was not seen for a
  * while: by second chance (F. J. Corbató, "A paging experiment with the Multics system", 1968), a hand that goes round
  * the slots, spares each key seen since its last visit, and stops at the first other. O(1) amortized, and which key
- * goes depends on the order of the keys alone, not on the hash. All storage is made at construction.
+ * goes depends on the order of the keys alone, not on the hash. Storage doubles with the keys, up to `capacity`.
  */
 export class ClockTable {
   /** Keys now, and keys that had to go. */
@@ -15,12 +18,15 @@ export class ClockTable {
   readonly #index: WordIndex;
   readonly #capacity: number;
   /** Of the index: beside each key the number of its life, modulo 2^32, and whether it was seen. */
-  readonly #words: Int32Array;
+  #words: Int32Array;
+  /** Slots that there is room for now. */
+  #room: number;
   #life = 0;
   #hand = 0;
 
   constructor(capacity: number, seed: Uint32Array = newIndexSeed()) {
-    this.#index = new WordIndex(capacity, seed);
+    this.#room = Math.min(capacity, FIRST_SLOTS);
+    this.#index = new WordIndex(this.#room, seed);
     this.#capacity = capacity;
     this.#words = this.#index.keys;
   }
@@ -30,7 +36,7 @@ export class ClockTable {
     let slot = this.#index.find(a, b, c, d, e);
     this.isNew = slot === -1;
     if (slot === -1) {
-      slot = this.size < this.#capacity ? this.size++ : this.#replace();
+      slot = this.size < this.#capacity ? this.#next() : this.#replace();
       this.#index.insert(slot, a, b, c, d, e);
       this.#life = (this.#life + 1) | 0;
       this.#words[slot * KEY_STRIDE + OWNED.life] = this.#life;
@@ -42,6 +48,15 @@ export class ClockTable {
   /** Tells the lives of a key apart: a key that was forgotten comes back as another one. */
   lifeOf(slot: number): number {
     return this.#words[slot * KEY_STRIDE + OWNED.life] as number;
+  }
+
+  #next(): number {
+    if (this.size === this.#room) {
+      this.#room = Math.min(this.#capacity, 2 * this.#room);
+      this.#index.grow(this.#room);
+      this.#words = this.#index.keys;
+    }
+    return this.size++;
   }
 
   #replace(): number {

@@ -1,3 +1,5 @@
+import { FIRST_SLOTS } from './clock-table.ts';
+
 /** Weight of the past once a pair has as many intervals: the moments are those of about the last 16. */
 const MEMORY = 16;
 /** Fewer intervals than this have no regularity to speak of. */
@@ -12,16 +14,17 @@ const FIELDS = 4;
  */
 export class PairIntervals {
   /** Intervals, last start, mean and variance (ms), by pair. */
-  readonly #moments: Float64Array;
-
-  constructor(pairs: number) {
-    this.#moments = new Float64Array(pairs * FIELDS);
-  }
+  #moments = new Float64Array(FIRST_SLOTS * FIELDS);
 
   /** Writes mean (s) and variation, NaN below 3 intervals; the latter also where all starts are one. */
   add(pair: number, isNew: boolean, startMs: number, cells: Float64Array, at: number, stride: number): void {
-    const moments = this.#moments;
     const m = pair * FIELDS;
+    if (m >= this.#moments.length) {
+      const more = new Float64Array(2 * this.#moments.length);
+      more.set(this.#moments);
+      this.#moments = more;
+    }
+    const moments = this.#moments;
     const count = isNew ? 0 : (moments[m] as number) + 1;
     let mean = 0;
     let variance = 0;

@@ -3,6 +3,8 @@ import { BUCKETS, SPAN_SHIFT } from './window-buckets.ts';
 /** Registers of a sketch; the standard error of its estimate is 1.04 / sqrt(REGISTERS), 6.5 %. */
 export const REGISTERS = 256;
 
+/** Sketches that there is memory for at first. */
+const FIRST_SKETCHES = 16;
 const INDEX_BITS = 8;
 const WORDS = REGISTERS / 32;
 /** Buckets of a window, and their maximum. */
@@ -20,7 +22,7 @@ const LINEAR = Float64Array.from({ length: REGISTERS + 1 }, (_, zeros) =>
  * Estimates of distinct values over both windows of a key: HyperLogLog with linear counting below 2.5 REGISTERS
  * (Flajolet, Fusy, Gandouet and Meunier, 2007), one set of registers a bucket, and their maximum with its sum kept
  * beside them, so that an estimate costs nothing, and a bucket that falls out as much as it held. Sums of
- * powers of two are exact, so the order of values does not matter. All storage is made at construction.
+ * powers of two are exact, so the order of values does not matter. Storage doubles with the sketches in use.
  */
 export class SketchPool {
   /** Sketches in use, and times that none was left. */
@@ -28,20 +30,23 @@ export class SketchPool {
   refused = 0;
   readonly #capacity: number;
   /** Uint8Array, sketch x PARTS x REGISTERS. */
-  readonly #registers: Uint8Array;
+  #registers: Uint8Array;
   /** Int32Array, sketch x (PARTS - 2) x WORDS: a bit for each register of a bucket that is not zero. */
-  readonly #touched: Int32Array;
+  #touched: Int32Array;
   /** Sum of 2^-register and number of zeros, of both maxima: 4 a sketch. */
-  readonly #sums: Float64Array;
+  #sums: Float64Array;
   readonly #free: Int32Array;
+  /** Sketches that there is memory for now. */
+  #room: number;
   #freeCount = 0;
   #fresh = 0;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
-    this.#registers = new Uint8Array(capacity * PARTS * REGISTERS);
-    this.#touched = new Int32Array(capacity * 2 * BUCKETS * WORDS);
-    this.#sums = new Float64Array(capacity * 4);
+    this.#room = Math.min(capacity, FIRST_SKETCHES);
+    this.#registers = new Uint8Array(this.#room * PARTS * REGISTERS);
+    this.#touched = new Int32Array(this.#room * 2 * BUCKETS * WORDS);
+    this.#sums = new Float64Array(this.#room * 4);
     this.#free = new Int32Array(capacity);
   }
 
@@ -51,6 +56,7 @@ export class SketchPool {
       this.refused++;
       return -1;
     }
+    if (this.#freeCount === 0 && this.#fresh === this.#room) this.#grow();
     const sketch = this.#freeCount > 0 ? (this.#free[--this.#freeCount] as number) : this.#fresh++;
     this.used++;
     const at = sketch * PARTS * REGISTERS;
@@ -85,6 +91,19 @@ export class SketchPool {
 
   longEstimate(sketch: number): number {
     return this.#estimate(4 * sketch + 2);
+  }
+
+  #grow(): void {
+    const registers = new Uint8Array(2 * this.#registers.length);
+    const touched = new Int32Array(2 * this.#touched.length);
+    const sums = new Float64Array(2 * this.#sums.length);
+    registers.set(this.#registers);
+    touched.set(this.#touched);
+    sums.set(this.#sums);
+    this.#registers = registers;
+    this.#touched = touched;
+    this.#sums = sums;
+    this.#room *= 2;
   }
 
   #raise(sketch: number, window: number, bucket: number, register: number, rank: number): void {

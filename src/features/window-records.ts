@@ -1,3 +1,4 @@
+import { FIRST_SLOTS } from './clock-table.ts';
 import type { SketchPool } from './sketch-pool.ts';
 import { BUCKETS, EXACT_VALUES, LONG_BUCKETS, SET_BACK_FLOWS, SPAN_SHIFT } from './window-buckets.ts';
 
@@ -30,8 +31,8 @@ const MOST_BYTES = 1e15;
  * was silent for a long window. Where no sketch is left it stays full, and values beyond the 16 are not counted.
  */
 export class WindowRecords {
-  readonly #words: Int32Array;
-  readonly #doubles: Float64Array;
+  #words: Int32Array;
+  #doubles: Float64Array;
   readonly #stride: number;
   readonly #sets: number;
   readonly #sketches: SketchPool;
@@ -40,9 +41,9 @@ export class WindowRecords {
   #head = 0;
   #bucket = 0;
 
-  constructor(slots: number, sets: 1 | 2, sketches: SketchPool) {
+  constructor(sets: 1 | 2, sketches: SketchPool) {
     this.#stride = Math.ceil((VALUES + sets * SET_WORDS) / 16) * 16;
-    const memory = new ArrayBuffer(slots * this.#stride * 4);
+    const memory = new ArrayBuffer(FIRST_SLOTS * this.#stride * 4);
     this.#words = new Int32Array(memory);
     this.#doubles = new Float64Array(memory);
     this.#sets = sets;
@@ -58,8 +59,9 @@ export class WindowRecords {
     outBytes: number,
     inBytes: number,
   ): void {
-    const words = this.#words;
     const at = slot * this.#stride;
+    if (at >= this.#words.length) this.#grow();
+    const words = this.#words;
     this.#at = at;
     let bucket = start;
     if (isNew) this.#clear(at, bucket);
@@ -207,6 +209,14 @@ export class WindowRecords {
     words[state] = count;
     cells[short] = inShort;
     cells[long] = count;
+  }
+
+  /** Slots are given in order, so one doubling is enough. */
+  #grow(): void {
+    const words = new Int32Array(2 * this.#words.length);
+    words.set(this.#words);
+    this.#words = words;
+    this.#doubles = new Float64Array(words.buffer);
   }
 
   /** Forgets the record of a slot. */

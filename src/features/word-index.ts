@@ -10,22 +10,22 @@ export const OWNED = { life: 5, seen: 6 } as const;
  * Finds slots by keys of five 32-bit words: open addressing with linear probing, at most half full, deletion by
  * shifting back. Whoever sends traffic chooses the keys, so the hash is keyed: a multilinear sum over 16-bit halves
  * with random multipliers, whose upper 17 bits are strongly universal (Lemire and Kaser, "Strongly universal
- * string hashing is fast", 2014). What is found does not depend on it. All storage is made at construction.
+ * string hashing is fast", 2014). What is found does not depend on it. Storage is made at construction and by `grow`.
  */
 export class WordIndex {
   /** Int32Array, capacity x KEY_STRIDE, by slot. */
-  readonly keys: Int32Array;
+  keys: Int32Array;
   /** Hash, then slot + 1, or 0 where the place is free; side by side, so that a probe costs one cache line. */
-  readonly #table: Int32Array;
-  readonly #shift: number;
-  readonly #mask: number;
+  #table: Int32Array;
+  #shift: number;
+  #mask: number;
   readonly #seed: Int32Array;
   /** Hash of the last search that found nothing. */
   #hash = 0;
 
   /** `seed`: 11 random words. */
   constructor(capacity: number, seed: Uint32Array) {
-    const bits = Math.max(4, Math.ceil(Math.log2(capacity)) + 1);
+    const bits = bitsFor(capacity);
     this.keys = new Int32Array(capacity * KEY_STRIDE);
     this.#table = new Int32Array(2 << bits);
     this.#shift = 32 - bits;
@@ -101,6 +101,26 @@ export class WordIndex {
     table[2 * hole + 1] = 0;
   }
 
+  /** Makes room for more keys; `keys` is another array then. */
+  grow(capacity: number): void {
+    const old = this.#table;
+    const keys = new Int32Array(capacity * KEY_STRIDE);
+    keys.set(this.keys);
+    this.keys = keys;
+    const bits = bitsFor(capacity);
+    const table = new Int32Array(2 << bits);
+    this.#table = table;
+    this.#shift = 32 - bits;
+    this.#mask = (1 << bits) - 1;
+    for (let from = 0; from < old.length; from += 2) {
+      if (old[from + 1] === 0) continue;
+      let at = (old[from] as number) >>> this.#shift;
+      while (table[2 * at + 1] !== 0) at = (at + 1) & this.#mask;
+      table[2 * at] = old[from] as number;
+      table[2 * at + 1] = old[from + 1] as number;
+    }
+  }
+
   #hashOf(a: number, b: number, c: number, d: number, e: number): number {
     const s = this.#seed;
     let h =
@@ -126,4 +146,9 @@ export class WordIndex {
 /** Random words for a `WordIndex`. */
 export function newIndexSeed(): Uint32Array {
   return getRandomValues(new Uint32Array(11));
+}
+
+/** At most half of the places are taken. */
+function bitsFor(capacity: number): number {
+  return Math.max(4, Math.ceil(Math.log2(capacity)) + 1);
 }
