@@ -8,7 +8,7 @@ import {
   type LabelledTable,
   runGates,
   type TrainingResult,
-  trainModel,
+  trainDetector,
 } from '../training/index.ts';
 import type { Api } from './api.ts';
 import type { Context } from './context.ts';
@@ -132,7 +132,7 @@ export async function trainWithProgress(
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
-    return await trainModel({
+    return await trainDetector({
       table: rows,
       schema,
       sourceKinds: schema.schema.sourceKinds,
