@@ -124,6 +124,7 @@ test('reads a Zeek conn.log in TSV, with columns of any order and further ones',
       backward: { packets: 9, bytes: 2400, payloadBytes: 2000, tcpFlags: 19 },
       state: 'SF',
       endReason: 'reported',
+      measures: { forward_length_mean: 400 / 7, backward_length_mean: 2400 / 9 },
     },
   ]);
   assert.deepEqual([source.counters.packets, source.counters.bytes, source.counters.flows], [16, 2800, 1]);

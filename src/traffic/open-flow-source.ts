@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { Clock } from '../base/index.ts';
+import type { Clock, Milliseconds } from '../base/index.ts';
 import { BinetflowSource, isBinetflow } from './binetflow-source.ts';
 import { type ByteSource, openBytes } from './byte-source.ts';
 import { countName, newCounters } from './counters.ts';
@@ -31,17 +31,24 @@ export interface SourceOptions extends MeterOptions {
   readonly record: Partial<RecordOptions> & Pick<RecordOptions, 'path'>;
   /** Reads on at the end of the file, also across its rotation, until the signal aborts. */
   readonly follow: boolean;
+  /** How often a followed file is looked at. */
+  readonly pollMs: Milliseconds;
+  /** Ends the wait for the beginning of a followed file, and the following. */
+  readonly signal: AbortSignal;
   /** What a collector of NetFlow or IPFIX is given beside its address. */
   readonly collector: Partial<CollectorOptions>;
   readonly clock: Clock;
 }
 
 /**
- * Opens whatever holds traffic, told by its first bytes and never by its name: pcap, pcapng, Zeek conn.log (TSV or
- * JSON), flows as CSV or JSON lines, each plain or gzip, and flows as Parquet; `-` is standard input. A network interface, where no file has its name or
- * spelled `live:NAME`, is captured by tcpdump.
+ * Opens whatever holds traffic, told by its first bytes and never by its name: pcap, pcapng, Zeek conn.log, dns.log
+ * and ssl.log (TSV or JSON), Suricata EVE, Argus binetflow, flows as CSV or JSON lines, each plain or gzip, and flows
+ * as Parquet; `-` is standard input. A network interface, where no file has its name or spelled `live:NAME`, is
+ * captured by tcpdump; `netflow://ADDRESS:PORT` and `ipfix://ADDRESS:PORT` listen for exporters (see
+ * `parseCollectorAddress`).
  *
- * Throws `traffic.source-missing`, `traffic.unknown-format`, `traffic.meter-options-invalid`, what `openInterface` throws,
+ * Throws `traffic.source-missing`, `traffic.unknown-format`, `traffic.meter-options-invalid`, what `openInterface` and
+ * `openCollector` throw,
  * and where packets are recorded `traffic.record-exists`, `-failed` and `-unsupported`; reading throws
  * `traffic.missing-column` and `traffic.read-failed`.
  */
@@ -49,7 +56,10 @@ export async function openFlowSource(
   source: string,
   options: Partial<SourceOptions> = {},
 ): Promise<FlowSource> {
-  if (isCollectorAddress(source)) return await openCollector(source, options.collector);
+  if (isCollectorAddress(source)) {
+    if (options.record !== undefined) throw noPackets(source);
+    return await openCollector(source, options.collector);
+  }
   const counters = newCounters();
   const live = await liveInterface(source);
   if (live !== undefined) {
@@ -66,7 +76,7 @@ export async function openFlowSource(
   const onEvent = (code: string) => countName(counters.ignored, code);
   const opening =
     options.follow === true
-      ? openFollowed(source, { onEvent })
+      ? openFollowed(source, { onEvent, ...followOptions(options) })
       : openBytes(source, (code) => countName(counters.malformed, code));
   const bytes = await opening.catch((error) => {
     throw withInterfaces(source, error);
@@ -75,12 +85,7 @@ export async function openFlowSource(
     if (isPcap(bytes.head) || isPcapng(bytes.head)) {
       return packetSource(bytes, options, counters, await openRecord(options, counters));
     }
-    if (options.record !== undefined) {
-      throw new TrafficError(
-        'traffic.record-unsupported',
-        `${source} is no capture: it has no packets to record`,
-      );
-    }
+    if (options.record !== undefined) throw noPackets(source);
     if (isParquet(bytes.head)) {
       bytes.stop();
       // Read from its end, so by its name.
@@ -104,6 +109,10 @@ export async function openFlowSource(
     bytes.stop();
     throw error;
   }
+}
+
+function followOptions({ pollMs, signal }: Partial<SourceOptions>) {
+  return { ...(pollMs !== undefined && { pollMs }), ...(signal !== undefined && { signal }) };
 }
 
 /** The interface a source means; a file of that name wins over a bare one. */
@@ -141,6 +150,13 @@ function withInterfaces(source: string, error: unknown): unknown {
     'traffic.source-missing',
     `${error.message}, and is no interface: there are ${interfaceNames().join(', ')}`,
     { cause: error },
+  );
+}
+
+function noPackets(source: string): TrafficError {
+  return new TrafficError(
+    'traffic.record-unsupported',
+    `${source} is no capture: it has no packets to record`,
   );
 }
 

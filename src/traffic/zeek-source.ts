@@ -5,7 +5,15 @@ import type { FlowRecord, SourceCounters } from './flow.ts';
 import { FlowBatch } from './flow-batch.ts';
 import type { FlowSource } from './flow-source.ts';
 import { textLines } from './text-lines.ts';
-import { ZEEK_FIELDS, ZEEK_REQUIRED, type ZeekEntry, type ZeekField, zeekFlow } from './zeek-flow.ts';
+import {
+  ZEEK_FIELDS,
+  ZEEK_REQUIRED,
+  type ZeekEntry,
+  type ZeekField,
+  type ZeekLog,
+  zeekFlow,
+  zeekLog,
+} from './zeek-flow.ts';
 
 /** More fields than any conn.log has. */
 const MAX_FIELDS = 1024;
@@ -21,7 +29,8 @@ export function isJsonLines(head: string): boolean {
 }
 
 /**
- * Flows of a Zeek conn.log, TSV with its header lines or JSON lines, in the order of the file. Fields are found by
+ * Flows of a Zeek conn.log, TSV with its header lines or JSON lines, in the order of the file; a dns.log gives the
+ * flow of each exchange and an ssl.log that of each handshake, without counts. Fields are found by
  * name, so their order and further ones do not matter. Lines that are no flow are counted: `zeek-field-count`,
  * `zeek-no-header`, `zeek-invalid-json`, `zeek-invalid-time`, `-address`, `-port`, `-protocol`, `-duration`,
  * `line-too-long`. A header or a first JSON line without a required field throws `traffic.missing-column`.
@@ -37,6 +46,7 @@ export class ZeekSource implements FlowSource {
   #fieldCount = 0;
   #columns: Partial<Record<ZeekField, number>> | undefined;
   #isFirst = true;
+  #log: ZeekLog = 'conn';
 
   constructor(bytes: ByteSource, isJson: boolean, counters: SourceCounters = newCounters()) {
     this.#bytes = bytes;
@@ -64,7 +74,7 @@ export class ZeekSource implements FlowSource {
     if (line.trim() === '') return undefined;
     const entry = this.#isJson ? this.#jsonEntry(line) : this.#tsvEntry(line);
     if (entry === undefined) return undefined;
-    const flow = typeof entry === 'string' ? entry : zeekFlow(entry);
+    const flow = typeof entry === 'string' ? entry : zeekFlow(entry, this.#log);
     if (typeof flow === 'string') {
       countName(this.counters.malformed, flow);
       return undefined;
@@ -106,8 +116,7 @@ export class ZeekSource implements FlowSource {
       this.#columns = Object.fromEntries(
         ZEEK_FIELDS.map((field) => [field, values.indexOf(field)]).filter(([, at]) => at !== -1),
       );
-      const missing = ZEEK_REQUIRED.find((field) => !values.includes(field));
-      if (missing !== undefined) throw missingField(missing);
+      this.#log = requireFields(new Set(values));
     }
   }
 
@@ -121,20 +130,24 @@ export class ZeekSource implements FlowSource {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'zeek-invalid-json';
     const fields = new Map<string, unknown>(Object.entries(value));
     if (this.#isFirst) {
-      const missing = ZEEK_REQUIRED.find((field) => !fields.has(field));
-      if (missing !== undefined) throw missingField(missing);
+      this.#log = requireFields(new Set(fields.keys()));
       this.#isFirst = false;
     }
     return (field) => {
       const cell = fields.get(field);
+      if (Array.isArray(cell)) return cell.slice(0, MAX_FIELDS).map(String).join(',');
       return typeof cell === 'string' || typeof cell === 'number' ? String(cell) : undefined;
     };
   }
 }
 
-function missingField(field: string): TrafficError {
-  return new TrafficError(
+/** The log that has `fields`; throws where one is missing without which no line is a flow. */
+function requireFields(fields: ReadonlySet<string>): ZeekLog {
+  const log = zeekLog(fields);
+  const missing = ZEEK_REQUIRED.find((field) => !fields.has(field) && !(log === 'ssl' && field === 'proto'));
+  if (missing === undefined) return log;
+  throw new TrafficError(
     'traffic.missing-column',
-    `expected a Zeek conn.log, which has the field ${field}; this log does not`,
+    `expected a Zeek conn.log, dns.log or ssl.log, which has the field ${missing}; this log does not`,
   );
 }
