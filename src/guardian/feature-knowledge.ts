@@ -16,7 +16,7 @@ import {
 } from '../features/index.ts';
 import type { Monitor } from '../monitor/index.ts';
 import type { VerifiedModel } from '../registry/index.ts';
-import type { FlowBatch } from '../traffic/index.ts';
+import { type FlowBatch, parseAddress } from '../traffic/index.ts';
 
 export interface FeatureKnowledgeParts {
   readonly config: FeaturesConfig;
@@ -78,8 +78,10 @@ export class FeatureKnowledge {
     await this.#hosts.add(flows);
   }
 
-  /** A host by its address as flows write it. Indicators are asked for in the background: ask again for what is missing. */
-  host(address: string): HostReport {
+  /** A host by its address; `invalid` where that is none. Indicators are asked for in the background: they may come later. */
+  host(text: string): HostReport {
+    const address = parseAddress(text)?.text;
+    if (address === undefined) return { address: text, state: 'invalid' };
     const now = this.#parts.clock.now();
     const indicators = this.#indicators?.read(address, now);
     return { address, ...this.#hosts.read(address, now), ...(indicators !== undefined && { indicators }) };

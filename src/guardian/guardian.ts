@@ -204,7 +204,7 @@ export class Guardian {
     return this.#route.ingest(flows, options);
   }
 
-  /** What is known of a host, by its address as flows write it. */
+  /** What is known of a host now. */
   host(address: string): HostReport {
     return this.#knowledge.host(address);
   }

@@ -1,10 +1,12 @@
 import type { Detection, DetectionStore } from '../alerts/index.ts';
-import type { Clock, Metrics, Milliseconds } from '../base/index.ts';
+import { BatchSize, type Clock, type Metrics, type Milliseconds } from '../base/index.ts';
 import { type FeatureBatch, FlowExtractor, type LoadedSchema } from '../features/index.ts';
 import type { Engine } from '../inference/index.ts';
 import type { Score } from '../models/index.ts';
 import { type Decision, type Guardrails, isSourceProven } from '../response/index.ts';
 import type { FlowBatch, FlowRecord } from '../traffic/index.ts';
+import type { FeatureKnowledge } from './feature-knowledge.ts';
+import { scoreInParts } from './score-in-parts.ts';
 
 /** One flow at the end of the route of data. */
 export interface FlowOutcome {
@@ -36,6 +38,8 @@ export interface IngestResult {
 /** Streams with windows of their own; the one unused longest is forgotten for a new one. */
 const MAX_STREAMS = 64;
 const DEFAULT_STREAM = 'events';
+/** Rows of a batch that memory allows, whatever the latency. */
+const MAX_SCORED_AT_ONCE = 65_536;
 
 export interface LiveRouteParts {
   readonly engine: Engine;
@@ -43,6 +47,9 @@ export interface LiveRouteParts {
   readonly detections: DetectionStore;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  readonly knowledge: Pick<FeatureKnowledge, 'add'>;
+  /** From the arrival of flows to their scores: how many are scored at once follows from it. */
+  readonly latencyTargetMs: Milliseconds;
   /** Registry name of the model where a caller names none. */
   readonly modelName: string;
   /** Throws `inference.no-model`. */
@@ -57,6 +64,7 @@ export class LiveRoute {
   readonly #decisions;
   readonly #findings;
   readonly #scoring;
+  readonly #sizes = new Map<string, BatchSize>();
 
   constructor(parts: LiveRouteParts) {
     this.#parts = parts;
@@ -72,11 +80,17 @@ export class LiveRoute {
    * becomes a record where something will hold it: a finding, or the caller who asked for outcomes.
    */
   async ingest(flows: FlowBatch, options: IngestOptions = {}): Promise<IngestResult> {
-    const { engine, guardrails, detections: store, clock } = this.#parts;
+    const { engine, guardrails, detections: store, clock, knowledge } = this.#parts;
     const { model = this.#parts.modelName, route = DEFAULT_STREAM, outcomes: keep = false } = options;
     const started = clock.monotonic();
     const batch = this.#extractor(route, model).extract(flows);
-    const scores = await engine.score(batch, { model });
+    const sizes = this.#sizeOf(model);
+    const scores = await scoreInParts(batch, {
+      sizes,
+      clock,
+      score: (part) => engine.score(part, { model }),
+    });
+    await knowledge.add(flows);
     const outcomes: FlowOutcome[] = [];
     const counts = newCounts();
     let lastEnd: Milliseconds = 0;
@@ -111,6 +125,16 @@ export class LiveRoute {
   /** Forgets the windows of every stream of a model, whose schema is another one now. */
   forgetModel(model: string): void {
     this.#forget((key) => key.endsWith(`\n${model}`));
+  }
+
+  /** Models differ in what a flow costs them. */
+  #sizeOf(model: string): BatchSize {
+    let sizes = this.#sizes.get(model);
+    if (sizes === undefined) {
+      sizes = new BatchSize({ targetMs: this.#parts.latencyTargetMs, maxItems: MAX_SCORED_AT_ONCE });
+      this.#sizes.set(model, sizes);
+    }
+    return sizes;
   }
 
   #forget(matches: (key: string) => boolean): void {

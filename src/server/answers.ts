@@ -17,6 +17,14 @@ export const refusal = z.strictObject({
   retry: z.boolean(),
 });
 
+const known = z.enum(['present', 'stale', 'missing', 'invalid']);
+export const host = z.looseObject({
+  address: text,
+  state: known,
+  aggregate: z.looseObject({ flows: z.int(), packets: number, bytesOut: number, bytesIn: number }).optional(),
+  indicators: z.looseObject({ state: known, labels: z.array(text), version: text }).optional(),
+});
+
 export const serverMetadata = z.looseObject({ name: text, version: text, extensions: z.array(text) });
 export const live = z.looseObject({ live: z.literal(true) });
 export const ready = z.looseObject({ ready: z.literal(true) });

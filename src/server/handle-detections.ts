@@ -32,6 +32,7 @@ export const detectionHandlers = {
     if (found === undefined) throw new ServerError('server.detection-unknown', 'no detection has this uid');
     return found;
   },
+  'GET /v1/hosts/:address': ({ guardian, path }) => guardian.host(path.address),
   'GET /v1/detections/stream': ({ context, request, reply }) =>
     streamDetections(context, reply, { mayGoOn: () => request.server.stillAdmits(request) }),
 } satisfies Partial<Handlers>;

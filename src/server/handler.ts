@@ -32,6 +32,7 @@ export type ServedGuardian = Pick<
   | 'schemaOf'
   | 'ingestFlows'
   | 'endRoute'
+  | 'host'
   | 'scoreEvents'
   | 'scoreVectors'
   | 'denied'

@@ -144,6 +144,9 @@ export const detectionsQuery = z.strictObject({
 });
 
 export const uidPath = z.strictObject({ uid: z.string().regex(/^[\w.-]{1,128}$/) });
+export const hostPath = z.strictObject({
+  address: z.string().regex(/^[0-9a-fA-F:.]{2,45}$/, 'expected an IPv4 or IPv6 address'),
+});
 export const modelPath = z.strictObject({ name: kebab });
 /** In the inference protocol a version is opaque text. */
 export const servedPath = z.strictObject({ name: kebab, version: z.string().min(1).max(64) });

@@ -153,6 +153,16 @@ suite('the routes', () => {
       [],
     );
     await send('GET /v1/detections/:uid', `${list}/${first?.uid}`);
+    const host = await send<{ state: string; aggregate?: { flows: number; lastMs: number } }>(
+      'GET /v1/hosts/:address',
+      '/v1/hosts/198.51.100.7',
+    );
+    assert.equal(host.aggregate?.flows, 9);
+    assert.equal(
+      (await send<{ state: string }>('GET /v1/hosts/:address', '/v1/hosts/1.2.3')).state,
+      'invalid',
+    );
+    assert.equal((await send<{ state: string }>('GET /v1/hosts/:address', '/v1/hosts/::9')).state, 'missing');
     for (const format of ['ocsf', 'eve']) {
       const found = await send<{ detections: object[] }>('GET /v1/detections', `${list}?format=${format}`);
       assert.equal(found.detections.length, 1);

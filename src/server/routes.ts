@@ -131,6 +131,13 @@ export const ROUTES = {
     answer: answers.anyObject,
   },
 
+  'GET /v1/hosts/:address': {
+    role: 'viewer',
+    about: 'What a host did lately as the source of flows, and what threat intelligence says of it.',
+    path: requests.hostPath,
+    answer: answers.host,
+  },
+
   'GET /v1/models': { role: 'viewer', about: 'Every published version.', answer: answers.models },
   'GET /v1/models/:name': {
     role: 'viewer',
