@@ -72,12 +72,13 @@ test('reads what is there of a gzip that is cut or damaged, and counts it', asyn
   await assert.rejects(open(gzipSync('x').subarray(0, -8).fill(7, 10)), /its gzip is damaged/);
 });
 
-test('refuses unknown content, empty files, missing files and folders by name', async () => {
+test('refuses unknown content, empty files, missing files and folders without captures by name', async () => {
   await assert.rejects(openFlowSource(await file('hello\n')), has('traffic.unknown-format'));
   await assert.rejects(openFlowSource(await file('')), /it is empty/);
   await assert.rejects(openFlowSource(await file(gzipSync('hello'))), has('traffic.unknown-format'));
   await assert.rejects(openFlowSource(join(folder, 'absent.pcap')), /absent\.pcap does not exist/);
-  await assert.rejects(openFlowSource(folder), has('traffic.source-missing'));
+  await assert.rejects(openFlowSource(await mkdtemp(join(folder, 'empty-'))), has('traffic.source-missing'));
+  await assert.rejects(openFlowSource(folder), has('traffic.follow-unsupported'));
 });
 
 test('hands out the open flows when it is aborted', async () => {

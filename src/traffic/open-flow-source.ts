@@ -9,7 +9,8 @@ import { EveSource, isEve } from './eve/eve-source.ts';
 import type { SourceCounters } from './flow.ts';
 import { FlowJsonSource, isFlowJsonLines } from './flow-jsonl.ts';
 import type { FlowSource } from './flow-source.ts';
-import { openFollowed } from './follow-file.ts';
+import { FOLLOW_DEFAULTS, openFollowed } from './follow-file.ts';
+import { openCaptureFolder } from './live/capture-folder.ts';
 import { CaptureRecord, type RecordOptions } from './live/capture-record.ts';
 import { interfaceNames, LIVE_PREFIX, namedInterface } from './live/interfaces.ts';
 import { type LiveOptions, openInterface } from './live/live-bytes.ts';
@@ -73,6 +74,14 @@ export async function openFlowSource(
       throw error;
     }
   }
+  if (await isFolder(source)) {
+    const bytes = await openCaptureFolder(source, {
+      follow: options.follow === true,
+      pollMs: options.pollMs ?? FOLLOW_DEFAULTS.pollMs,
+      onFault: (code) => countName(counters.malformed, code),
+    });
+    return packetSource(bytes, options, counters, await openRecord(options, counters));
+  }
   const onEvent = (code: string) => countName(counters.ignored, code);
   const opening =
     options.follow === true
@@ -113,6 +122,13 @@ export async function openFlowSource(
 
 function followOptions({ pollMs, signal }: Partial<SourceOptions>) {
   return { ...(pollMs !== undefined && { pollMs }), ...(signal !== undefined && { signal }) };
+}
+
+async function isFolder(source: string): Promise<boolean> {
+  return await stat(source).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 /** The interface a source means; a file of that name wins over a bare one. */

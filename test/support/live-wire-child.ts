@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { FlowExtractor, loadSchema } from '../../src/features/index.ts';
 import { openFlowSource } from '../../src/traffic/index.ts';
 import type { LiveResult, LiveRun } from './live-wire.ts';
@@ -29,6 +30,7 @@ const source = await openFlowSource('live:listener', {
   ...(filter !== undefined && { live: { filter } }),
   ...(record !== undefined && { record: { path: record } }),
 });
+let tcpdumpCpuSeconds = 0;
 const started = performance.now();
 const before = process.cpuUsage();
 const sent = send().then(async (packets) => {
@@ -37,6 +39,7 @@ const sent = send().then(async (packets) => {
     seen = source.counters.packets;
     await new Promise((resolve) => setTimeout(resolve, SILENCE_MS));
   }
+  tcpdumpCpuSeconds = cpuOfTcpdump();
   stop.abort();
   return packets;
 });
@@ -54,6 +57,7 @@ const result: LiveResult = {
   vectors: hash.digest('hex'),
   seconds: (performance.now() - started) / 1000,
   cpuSeconds: (used.user + used.system) / 1e6,
+  tcpdumpCpuSeconds,
 };
 process.stdout.write(`${JSON.stringify(result)}\n`);
 
@@ -74,4 +78,15 @@ async function send(): Promise<number> {
   });
   await once(child, 'close');
   return Number(/Actual: (\d+) packets/.exec(text)?.[1]);
+}
+
+/** CPU seconds so far of the tcpdump that is our child, from /proc (100 ticks a second). */
+function cpuOfTcpdump(): number {
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ');
+  for (const child of children) {
+    const [, name, rest = ''] = /\((.*)\) (.*)/.exec(readFileSync(`/proc/${child}/stat`, 'utf8')) ?? [];
+    const fields = rest.split(' ');
+    if (name === 'tcpdump') return (Number(fields[11]) + Number(fields[12])) / 100;
+  }
+  return 0;
 }

@@ -28,8 +28,10 @@ export interface LiveResult {
   readonly vectors: string;
   /** From the first packet asked for to the last flow. */
   readonly seconds: number;
-  /** CPU seconds of this process, and of everything it started: tcpdump and tcpreplay. */
+  /** CPU seconds of the process that captures, meters and makes features. */
   readonly cpuSeconds: number;
+  /** CPU seconds of its tcpdump, as of about a second before its end. */
+  readonly tcpdumpCpuSeconds: number;
 }
 
 const WIRE = fileURLToPath(new URL('live-wire-child.ts', import.meta.url));

@@ -11,7 +11,7 @@ type Chunk = Uint8Array<ArrayBuffer>;
 
 /** A read that gave less leaves the pipe alone for a while, so that many small writes become one large read. */
 const FULL: Bytes = 1 << 15;
-const PAUSE: Milliseconds = 4;
+const PAUSE: Milliseconds = 1;
 
 /** A pipe of the kernel, whose end for writing goes to a child. */
 export interface Pipe {
