@@ -326,7 +326,7 @@ function readTransport(frame: Frame, network: Network, place: TransportPlace): P
     headerLength = 8;
   }
   let unopened: Unopened | undefined;
-  if (!isFragment && frame.nesting < MAX_NESTING) {
+  if (!isFragment) {
     const inner = openTunnel({ ...frame, end: captured, wireEnd: ipEnd }, place, destinationPort);
     if (inner?.is === 'ignored' || inner?.is === 'malformed') {
       unopened = { table: inner.is, name: `inner-${inner.name}` };
@@ -353,6 +353,10 @@ function readTransport(frame: Frame, network: Network, place: TransportPlace): P
 /** The packet inside a tunnel; undefined where this is none, or none that can be opened. */
 function openTunnel(frame: Frame, place: TransportPlace, destinationPort: number): Packet | undefined {
   const { protocol, at } = place;
+  // Named wherever it is met, and never opened.
+  if (protocol === GRE && at + 4 <= frame.end && (frame.view.getUint8(at + 1) & 7) === 1)
+    return ignored('pptp');
+  if (frame.nesting === MAX_NESTING) return undefined;
   const inside = (tunnel: Tunnel): Frame => ({ ...frame, nesting: frame.nesting + 1, tunnel });
   if (protocol === IP_IN_IP) return readIpv4(inside({ kind: 'ip-in-ip', id: 0 }), at);
   if (protocol === IPV6_IN_IP) return readIpv6(inside({ kind: 'ip-in-ip', id: 0 }), at);
@@ -370,8 +374,7 @@ function openGre({ view, end }: Frame, at: number, inside: Inside): Packet | und
   const flags = view.getUint16(at);
   const [hasChecksum, hasRoute, hasKey] = [0x8000, 0x4000, 0x2000].map((bit) => (flags & bit) !== 0);
   const version = flags & 7;
-  if (version === 1) return ignored('pptp');
-  if (version > 1 || hasRoute) return undefined;
+  if (version !== 0 || hasRoute) return undefined;
   const keyAt = at + (hasChecksum ? 8 : 4);
   const sequenceAt = keyAt + (hasKey ? 4 : 0);
   const next = sequenceAt + ((flags & 0x1000) !== 0 ? 4 : 0);
