@@ -23,6 +23,8 @@ export const SYSTEM_PACKAGES = [
   { tool: 'tcpdump', debian: 'tcpdump', use: 'live capture is tested with it' },
   { tool: 'tcpreplay', debian: 'tcpreplay', use: 'sends captures over a pair of interfaces' },
   { tool: 'ip', debian: 'iproute2', use: 'makes those pairs' },
+  { tool: 'softflowd', debian: 'softflowd', use: 'its NetFlow and IPFIX exports are collected' },
+  { tool: 'nfreplay', debian: 'nfdump', use: 'its NetFlow replays are collected' },
 ];
 
 const POLICY = '/usr/sbin/policy-rc.d';

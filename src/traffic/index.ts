@@ -29,11 +29,19 @@ export {
   type Measure,
 } from './flow-measures.ts';
 export type { FlowSource } from './flow-source.ts';
+export { FOLLOW_DEFAULTS, FollowedFile, type FollowOptions } from './follow-file.ts';
 export { CaptureRecord, RECORD_DEFAULTS, type RecordOptions } from './live/capture-record.ts';
 export { interfaceNames } from './live/interfaces.ts';
 export { captureUser, LIVE_DEFAULTS, type LiveOptions } from './live/live-bytes.ts';
 export { FlowMeter } from './meter/flow-meter.ts';
 export { MAX_FLOWS_LIMIT, METER_DEFAULTS, type MeterOptions } from './meter/meter-options.ts';
+export {
+  COLLECTOR_DEFAULTS,
+  type CollectorOptions,
+  type ExporterReport,
+  NetflowSource,
+  openCollector,
+} from './netflow/netflow-source.ts';
 export { openFlowSource, type SourceOptions } from './open-flow-source.ts';
 export { FlowParquetWriter } from './parquet/flow-parquet-writer.ts';
 export {
@@ -44,3 +52,4 @@ export {
   type ParquetLimits,
 } from './parquet/parquet-file.ts';
 export { PCAP_WRITER_DEFAULTS, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
+export { textLines } from './text-lines.ts';
