@@ -32,6 +32,18 @@ export async function requirePython(
   packages: readonly string[],
 ): Promise<string | undefined> {
   if (!requireTool(t, 'python3')) return undefined;
+  const made = await makePython(name, packages);
+  if (typeof made === 'string') return made;
+  if (process.env.CI === 'true') assert.fail(made.reason);
+  t.skip(made.reason);
+  return undefined;
+}
+
+/** The same for a bench: says why it could not be made. */
+export async function makePython(
+  name: string,
+  packages: readonly string[],
+): Promise<string | { readonly reason: string }> {
   const environment = join(FOLDER, name);
   const python = join(environment, 'bin', 'python');
   // Stands there only once every package is in.
@@ -48,10 +60,7 @@ export async function requirePython(
     const { code, output } = await runProgram(program, args);
     if (code === 0) continue;
     rmSync(environment, { recursive: true, force: true });
-    const reason = `could not install ${packages.join(' and ')}: ${output.trim().split('\n').at(-1)}`;
-    if (process.env.CI === 'true') assert.fail(reason);
-    t.skip(reason);
-    return undefined;
+    return { reason: `could not install ${packages.join(' and ')}: ${output.trim().split('\n').at(-1)}` };
   }
   return python;
 }
