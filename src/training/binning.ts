@@ -92,31 +92,67 @@ export function encodeRows(
 ): BinnedRows {
   const width = binning.columns.length;
   const bins = new Uint8Array(rows.length * width);
-  binning.columns.forEach(({ column, cuts, categories }, f) => {
-    const byCategory = new Uint8Array(256);
-    categories?.forEach((category, i) => {
-      byCategory[category] = i + 1;
+  const tables = binning.columns.map(searchTable);
+  // Tiles of rows: a row-major table is read once, not once a column.
+  for (let from = 0; from < rows.length; from += TILE_ROWS) {
+    const tile = rows.subarray(from, from + TILE_ROWS);
+    binning.columns.forEach(({ column, categories }, f) => {
+      const out = bins.subarray(f * rows.length + from, f * rows.length + from + tile.length);
+      const table = tables[f] as Float32Array;
+      if (categories === undefined) encodeNumbers(values, stride, column, tile, table, out);
+      else encodeCategories(values, stride, column, tile, table, out);
     });
-    for (let i = 0; i < rows.length; i++) {
-      const x = values[(rows[i] as number) * stride + column] as number;
-      let bin = MISSING_BIN;
-      if (categories !== undefined) {
-        if (x >= 0 && x < 256) bin = byCategory[Math.trunc(x)] as number;
-      } else if (!Number.isNaN(x)) {
-        // First cut that is not below x.
-        let low = 0;
-        let high = cuts.length;
-        while (low < high) {
-          const middle = (low + high) >>> 1;
-          if ((cuts[middle] as number) < x) low = middle + 1;
-          else high = middle;
-        }
-        bin = low + 1;
-      }
-      bins[f * rows.length + i] = bin;
-    }
-  });
+  }
   return { rows: rows.length, binning, bins };
+}
+
+const TILE_ROWS = 512;
+
+/** Number: 256 cuts, filled up with infinity. Category: its bin, one a category. */
+function searchTable({ cuts, categories }: ColumnBins): Float32Array {
+  const table = new Float32Array(256);
+  if (categories === undefined) {
+    table.fill(Number.POSITIVE_INFINITY);
+    table.set(cuts);
+  } else {
+    categories.forEach((category, i) => {
+      table[category] = i + 1;
+    });
+  }
+  return table;
+}
+
+function encodeNumbers(
+  values: Float32Array,
+  stride: number,
+  column: number,
+  rows: Uint32Array,
+  cuts: Float32Array,
+  out: Uint8Array,
+): void {
+  for (let i = 0; i < rows.length; i++) {
+    const x = values[(rows[i] as number) * stride + column] as number;
+    // How many cuts lie below x, by halves.
+    let below = 0;
+    for (let step = 128; step > 0; step >>= 1) {
+      if ((cuts[below + step - 1] as number) < x) below += step;
+    }
+    out[i] = Number.isNaN(x) ? MISSING_BIN : below + 1;
+  }
+}
+
+function encodeCategories(
+  values: Float32Array,
+  stride: number,
+  column: number,
+  rows: Uint32Array,
+  bins: Float32Array,
+  out: Uint8Array,
+): void {
+  for (let i = 0; i < rows.length; i++) {
+    const x = values[(rows[i] as number) * stride + column] as number;
+    out[i] = x >= 0 && x < 256 ? (bins[Math.trunc(x)] as number) : MISSING_BIN;
+  }
 }
 
 /** Compact copy of some rows of binned rows. */
