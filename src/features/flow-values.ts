@@ -106,11 +106,15 @@ function fromKind(classOf: (kind: number) => number): FlowDerivation {
   };
 }
 
+/** Ports are given as int32: a larger number would become an object on its way into the call. */
 function fromPorts(classOf: (kind: number, ports: number) => number): FlowDerivation {
   return ({ identity }, from, to, cells, at) => {
     for (let row = from, out = at; row < to; row++, out++) {
       const id = row * IDENTITY_WORDS;
-      cells[out] = classOf(identity[id + IDENTITY.kind] as number, identity[id + IDENTITY.ports] as number);
+      cells[out] = classOf(
+        identity[id + IDENTITY.kind] as number,
+        (identity[id + IDENTITY.ports] as number) | 0,
+      );
     }
   };
 }

@@ -16,8 +16,19 @@ export class PairIntervals {
   /** Intervals, last start, mean and variance (ms), by pair. */
   #moments = new Float64Array(FIRST_SLOTS * FIELDS);
 
-  /** Writes mean (s) and variation, NaN below 3 intervals; the latter also where all starts are one. */
-  add(pair: number, isNew: boolean, startMs: number, cells: Float64Array, at: number, stride: number): void {
+  /**
+   * Takes the start `times[start]`, ms, and writes mean (s) and variation, NaN below 3 intervals; the latter also where all
+   * starts are one.
+   */
+  add(
+    pair: number,
+    isNew: boolean,
+    times: Float64Array,
+    start: number,
+    cells: Float64Array,
+    at: number,
+    stride: number,
+  ): void {
     const m = pair * FIELDS;
     if (m >= this.#moments.length) {
       const more = new Float64Array(2 * this.#moments.length);
@@ -25,6 +36,7 @@ export class PairIntervals {
       this.#moments = more;
     }
     const moments = this.#moments;
+    const startMs = times[start] as number;
     const count = isNew ? 0 : (moments[m] as number) + 1;
     let mean = 0;
     let variance = 0;

@@ -85,12 +85,15 @@ export class SketchPool {
     this.#leave(sketch, 1, from >>> SPAN_SHIFT, to >>> SPAN_SHIFT);
   }
 
-  shortEstimate(sketch: number): number {
-    return this.#estimate(4 * sketch);
-  }
-
-  longEstimate(sketch: number): number {
-    return this.#estimate(4 * sketch + 2);
+  /** Writes the estimates of both windows to `cells[short]` and `cells[long]`. */
+  writeEstimates(sketch: number, cells: Float64Array, short: number, long: number): void {
+    for (let window = 0; window < 2; window++) {
+      const sums = 4 * sketch + 2 * window;
+      const raw = (ALPHA * REGISTERS * REGISTERS) / (this.#sums[sums] as number);
+      const zeros = this.#sums[sums + 1] as number;
+      cells[window === 0 ? short : long] =
+        raw <= 2.5 * REGISTERS && zeros > 0 ? (LINEAR[zeros] as number) : raw;
+    }
   }
 
   #grow(): void {
@@ -156,11 +159,5 @@ export class SketchPool {
     held[sums] = (held[sums] as number) + (POWERS[rank] as number) - (POWERS[before] as number);
     if (before === 0) held[sums + 1] = (held[sums + 1] as number) - 1;
     else if (rank === 0) held[sums + 1] = (held[sums + 1] as number) + 1;
-  }
-
-  #estimate(sums: number): number {
-    const raw = (ALPHA * REGISTERS * REGISTERS) / (this.#sums[sums] as number);
-    const zeros = this.#sums[sums + 1] as number;
-    return raw <= 2.5 * REGISTERS && zeros > 0 ? (LINEAR[zeros] as number) : raw;
   }
 }

@@ -69,6 +69,7 @@ export class SlidingWindows implements FlowWindows {
   readonly #ofPair: WindowRecords;
   readonly #ofDestinationService: WindowRecords;
   readonly #intervals: PairIntervals;
+  readonly #bytes = new Float64Array(2);
 
   constructor(limits: SlidingWindowLimits) {
     const sketches = new SketchPool(limits.sketches);
@@ -110,10 +111,11 @@ export class SlidingWindows implements FlowWindows {
     const version = (kind >>> 8) & 255;
     const service = serviceKey(protocol, (identity[id + IDENTITY.ports] as number) & 0xffff);
     const failed = hasFailed(protocol, (identity[id + IDENTITY.outcome] as number) & 255);
-    const startMs = numbers[AT.start_ms * capacity + row] as number;
-    const bucket = bucketOf(startMs, this.#bucketMs);
-    const out = numbers[AT.forward_bytes * capacity + row] as number;
-    const back = numbers[AT.backward_bytes * capacity + row] as number;
+    const start = AT.start_ms * capacity + row;
+    const bucket = bucketOf(numbers, start, this.#bucketMs);
+    const bytes = this.#bytes;
+    bytes[0] = numbers[AT.forward_bytes * capacity + row] as number;
+    bytes[1] = numbers[AT.backward_bytes * capacity + row] as number;
     const s0 = (identity[s] as number) | 0;
     const s1 = (identity[s + 1] as number) | 0;
     const s2 = (identity[s + 2] as number) | 0;
@@ -128,21 +130,21 @@ export class SlidingWindows implements FlowWindows {
 
     const source = this.#sources.acquire(s0, s1, s2, s3, version);
     const ofSource = this.#ofSource;
-    ofSource.count(source, this.#sources.isNew, bucket, failed, out, back);
+    ofSource.count(source, this.#sources.isNew, bucket, failed, bytes);
     writeCounts(ofSource, cells, at + OF_SOURCE * stride, stride);
     writeSet(ofSource, 0, destinationHash, cells, at + (OF_SOURCE + FIRST_SET) * stride, stride);
     writeSet(ofSource, 1, serviceHash, cells, at + (OF_SOURCE + FIRST_SET + 2) * stride, stride);
 
     const destination = this.#destinations.acquire(d0, d1, d2, d3, version);
     const ofDestination = this.#ofDestination;
-    ofDestination.count(destination, this.#destinations.isNew, bucket, failed, out, back);
+    ofDestination.count(destination, this.#destinations.isNew, bucket, failed, bytes);
     writeCounts(ofDestination, cells, at + OF_DESTINATION * stride, stride);
     writeSet(ofDestination, 0, sourceHash, cells, at + (OF_DESTINATION + FIRST_SET) * stride, stride);
     writeSet(ofDestination, 1, serviceHash, cells, at + (OF_DESTINATION + FIRST_SET + 2) * stride, stride);
 
     const slot = this.#services.acquire(service, 0, 0, 0, 0);
     const ofService = this.#ofService;
-    ofService.count(slot, this.#services.isNew, bucket, failed, out, back);
+    ofService.count(slot, this.#services.isNew, bucket, failed, bytes);
     writeCounts(ofService, cells, at + OF_SERVICE * stride, stride);
     writeSet(ofService, 0, sourceHash, cells, at + (OF_SERVICE + FIRST_SET) * stride, stride);
     writeSet(ofService, 1, destinationHash, cells, at + (OF_SERVICE + FIRST_SET + 2) * stride, stride);
@@ -151,14 +153,14 @@ export class SlidingWindows implements FlowWindows {
     const destinationLife = this.#destinations.lifeOf(destination);
     const pair = this.#pairs.acquire(sourceLife, 0, 0, 0, destinationLife);
     const ofPair = this.#ofPair;
-    ofPair.count(pair, this.#pairs.isNew, bucket, failed, out, back);
+    ofPair.count(pair, this.#pairs.isNew, bucket, failed, bytes);
     writeCounts(ofPair, cells, at + OF_PAIR * stride, stride);
     writeSet(ofPair, 0, serviceHash, cells, at + (OF_PAIR + FIRST_SET) * stride, stride);
-    this.#intervals.add(pair, this.#pairs.isNew, startMs, cells, at + OF_INTERVALS * stride, stride);
+    this.#intervals.add(pair, this.#pairs.isNew, numbers, start, cells, at + OF_INTERVALS * stride, stride);
 
     const both = this.#destinationServices.acquire(destinationLife, 0, 0, 0, service);
     const ofBoth = this.#ofDestinationService;
-    ofBoth.count(both, this.#destinationServices.isNew, bucket, failed, out, back);
+    ofBoth.count(both, this.#destinationServices.isNew, bucket, failed, bytes);
     writeCounts(ofBoth, cells, at + OF_DESTINATION_SERVICE * stride, stride);
     writeSet(ofBoth, 0, sourceHash, cells, at + (OF_DESTINATION_SERVICE + FIRST_SET) * stride, stride);
   }

@@ -13,9 +13,9 @@ export const EXACT_VALUES = 16;
 
 const LATEST = 0x7fffff00;
 
-/** The bucket of a time: a whole number from 256 up, so that no window begins below 0. Times beyond all sense share one. */
-export function bucketOf(timeMs: number, bucketMs: number): number {
-  const bucket = Math.floor(timeMs / bucketMs);
+/** The bucket of the time `times[at]`, ms: a whole number from 256 up, so that no window begins below 0. Times beyond all sense share one. */
+export function bucketOf(times: Float64Array, at: number, bucketMs: number): number {
+  const bucket = Math.floor((times[at] as number) / bucketMs);
   if (!(bucket > 0)) return 256;
   return bucket < LATEST - 256 ? bucket + 256 : LATEST;
 }

@@ -51,14 +51,7 @@ export class WindowRecords {
   }
 
   /** Takes a slot's record in hand, a fresh one where the key is new, and counts a flow in it. */
-  count(
-    slot: number,
-    isNew: boolean,
-    start: number,
-    failed: number,
-    outBytes: number,
-    inBytes: number,
-  ): void {
+  count(slot: number, isNew: boolean, start: number, failed: number, bytes: Float64Array): void {
     const at = slot * this.#stride;
     if (at >= this.#words.length) this.#grow();
     const words = this.#words;
@@ -93,6 +86,8 @@ export class WindowRecords {
     }
     const sd = (s >> 1) + 1;
     const ld = (l >> 1) + 1;
+    const outBytes = bytes[0] as number;
+    const inBytes = bytes[1] as number;
     if (outBytes > 0 && outBytes <= MOST_BYTES) {
       doubles[sd] = (doubles[sd] as number) + outBytes;
       doubles[ld] = (doubles[ld] as number) + outBytes;
@@ -163,8 +158,7 @@ export class WindowRecords {
     if (held >= IS_SKETCH) {
       const sketch = held - IS_SKETCH;
       this.#sketches.add(sketch, value, this.#bucket, true);
-      cells[short] = this.#sketches.shortEstimate(sketch);
-      cells[long] = this.#sketches.longEstimate(sketch);
+      this.#sketches.writeEstimates(sketch, cells, short, long);
       return;
     }
     const values = this.#at + VALUES + set * SET_WORDS;
