@@ -22,7 +22,7 @@ import { isParquet } from './parquet/parquet-file.ts';
 import { ParquetSource } from './parquet/parquet-source.ts';
 import { isPcap } from './pcap-reader.ts';
 import { isPcapng } from './pcapng-reader.ts';
-import { isJsonLines, isZeekTsv, ZeekSource } from './zeek-source.ts';
+import { isJsonLines, isZeekTsv, ZeekSource } from './zeek/zeek-source.ts';
 
 /** How a source is opened; the options of the meter are for captures, where we meter. */
 export interface SourceOptions extends MeterOptions {

@@ -65,9 +65,9 @@ export function flowFromRecord(values: RecordValues, origin: RecordOrigin): Expo
   const forward = counts(
     first('packets', 'totalPackets', 'outPackets'),
     first('bytes', 'totalBytes', 'outBytes'),
-    flags('tcpFlags'),
+    // nProbe's TCP_FLAGS are those of both directions in one, which tells of neither.
+    Number.isNaN(outBytes) && Number.isNaN(outPackets) ? flags('tcpFlags') : protocol === 6 ? Number.NaN : 0,
   );
-  // Flags of a record that has no reverse flags are of both directions (nProbe) or of the first (RFC 5103).
   const backward = isOneWay ? NOTHING : counts(reversePackets, reverseBytes, flags('reverseTcpFlags'));
   if (Number.isNaN(forward.packets) && Number.isNaN(forward.bytes)) return 'netflow-without-counts';
 

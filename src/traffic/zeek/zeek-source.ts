@@ -1,10 +1,10 @@
-import type { ByteSource } from './byte-source.ts';
-import { countFlow, countName, newCounters } from './counters.ts';
-import { TrafficError } from './errors.ts';
-import type { FlowRecord, SourceCounters } from './flow.ts';
-import { FlowBatch } from './flow-batch.ts';
-import type { FlowSource } from './flow-source.ts';
-import { textLines } from './text-lines.ts';
+import type { ByteSource } from '../byte-source.ts';
+import { countFlow, countName, newCounters } from '../counters.ts';
+import { TrafficError } from '../errors.ts';
+import type { FlowRecord, SourceCounters } from '../flow.ts';
+import { FlowBatch } from '../flow-batch.ts';
+import type { FlowSource } from '../flow-source.ts';
+import { textLines } from '../text-lines.ts';
 import {
   ZEEK_FIELDS,
   ZEEK_REQUIRED,

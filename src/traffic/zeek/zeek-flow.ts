@@ -1,7 +1,7 @@
-import { parseAddress } from './address.ts';
-import { addDirectionMeasures, type MeasureValues } from './derived-measures.ts';
-import { CONNECTION_STATES, type ConnectionState, type FlowRecord, TCP_FLAGS } from './flow.ts';
-import { ReportedNames } from './reported-names.ts';
+import { parseAddress } from '../address.ts';
+import { addDirectionMeasures, type MeasureValues } from '../derived-measures.ts';
+import { CONNECTION_STATES, type ConnectionState, type FlowRecord, TCP_FLAGS } from '../flow.ts';
+import { ReportedNames } from '../reported-names.ts';
 
 /** Fields of conn.log, dns.log and ssl.log that are read; the others may be there or not. */
 export const ZEEK_FIELDS = [
