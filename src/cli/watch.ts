@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { type Detection, formatLine, ocsfOf } from '../alerts/index.ts';
+import { BatchSize } from '../base/index.ts';
 import type { Guardian, IngestResult } from '../guardian/index.ts';
 import { createPolicy } from '../response/index.ts';
-import { type FlowBatch, type FlowSource, openFlowSource } from '../traffic/index.ts';
+import { collectFlows, type FlowBatch, type FlowSource, openFlowSource } from '../traffic/index.ts';
 import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
@@ -67,6 +68,9 @@ interface FlowSink {
 
 const MEGABYTE = 1 << 20;
 
+/** Flows of a live source taken at once, whatever the latency: what a source hands out at most. */
+const MAX_FLOWS_AT_ONCE = 4_096;
+
 /** Flows sent to the owner in one request. */
 const FLOWS_PER_REQUEST = 1_000;
 
@@ -95,8 +99,20 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
         },
       }),
     });
-    for await (const flows of source.batches(context.signal)) {
+    const sizes = new BatchSize({
+      targetMs: context.config.features.latencyTargetMs,
+      maxItems: MAX_FLOWS_AT_ONCE,
+    });
+    const { clock, signal } = context;
+    // A file is read as it was cut, so that it gives the same findings each time; what is live, as fast as it comes.
+    const batches =
+      source.isEndless === true
+        ? collectFlows(source, { clock, signal, next: (waitedMs) => sizes.next(waitedMs) })
+        : source.batches(signal);
+    for await (const flows of batches) {
+      const begun = clock.monotonic();
       const result = await sink.ingest(flows);
+      sizes.observe(flows.rows, clock.monotonic() - begun);
       addTo(totals, result);
       for (const detection of result.detections) say(context, totals, detection);
       progress.update(undefined, `${count(source.counters.packets)} packets, ${count(totals.flows)} flows`);

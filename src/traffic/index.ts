@@ -1,4 +1,5 @@
 export { parseAddress } from './address.ts';
+export { type CollectOptions, collectFlows } from './collect-flows.ts';
 export { CSV_DEFAULTS, type CsvOptions, readCsvRows } from './csv.ts';
 export { TRAFFIC_ERRORS, TrafficError, type TrafficErrorCode } from './errors.ts';
 export {
