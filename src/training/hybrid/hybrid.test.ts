@@ -14,6 +14,7 @@ import {
 import type { TrainingConfig } from '../config.ts';
 import { evaluateModel } from '../evaluate.ts';
 import { type LabelledTable, selectRows } from '../labelled-table.ts';
+import { leaveTypesOut } from '../leave-types-out.ts';
 import { trainDetector } from '../train-detector.ts';
 import { replaceBlocks } from './block-replacement.ts';
 import { featureBlocks } from './feature-blocks.ts';
@@ -207,6 +208,31 @@ test('an attack of a kind that training never saw is found where trees alone mis
   };
   const [hybrid, trees] = [await recall('hybrid'), await recall('trees')];
   assert.ok(hybrid > trees + 0.1, `${hybrid} and ${trees}`);
+});
+
+test('whole categories are left out, services thinned, and both operating points measured', async () => {
+  const table = syntheticTable(3000, 1);
+  const input = { table, schema: SYNTHETIC_SCHEMA, config: SMALL, seed: 4, folds: 2 };
+  const categoryOf = { flood: 'noisy', tunnel: 'quiet' };
+  const { folds } = await leaveTypesOut({ ...input, categoryOf, thinned: { column: 'service', keep: 0 } });
+  assert.deepEqual(
+    folds.map(({ types }) => types),
+    [['flood'], ['tunnel']],
+  );
+  for (const { points, trainRows } of folds) {
+    assert.ok(trainRows < table.rows);
+    assert.deepEqual(
+      points.map(({ name }) => name),
+      ['balanced', 'quiet'],
+    );
+    assert.ok((points[0]?.metrics.recall.value ?? 0) >= (points[1]?.metrics.recall.value ?? 1));
+  }
+  await assert.rejects(leaveTypesOut({ ...input, categoryOf: { flood: 'noisy' } }), {
+    code: 'training.table-invalid',
+  });
+  await assert.rejects(leaveTypesOut({ ...input, thinned: { column: 'colour', keep: 0 } }), {
+    code: 'training.config-invalid',
+  });
 });
 
 test('rows of one label are refused', async () => {
