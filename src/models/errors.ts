@@ -17,6 +17,11 @@ export const MODELS_ERRORS = {
     retry: false,
     says: 'A number handed to a metric, calibration or certificate lies outside its range.',
   },
+  'models.onnx-refused': {
+    category: 'model',
+    retry: false,
+    says: 'The ONNX file holds what is never loaded or has no native form; the message names it.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type ModelErrorCode = keyof typeof MODELS_ERRORS;

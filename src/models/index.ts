@@ -75,6 +75,10 @@ export {
   kindMetrics,
 } from './metrics.ts';
 export { decodeModel, encodeModel, MODEL_FORMAT_VERSION } from './model-file.ts';
+export { exportOnnx, ONNX_NAMES } from './onnx/export-onnx.ts';
+export { importLightGbm } from './onnx/import-lightgbm.ts';
+export { importOnnxTrees } from './onnx/import-onnx.ts';
+export type { ImportedTrees } from './onnx/imported-trees.ts';
 export type { Score } from './score.ts';
 export { incompleteBeta, inverseIncompleteBeta, logGamma } from './special-functions.ts';
 export { type FittedStatistics, fitStatistics, QUANTILES, quantileOf } from './statistics.ts';
