@@ -7,6 +7,8 @@ const PROGRAM_BYTES: usize = 40;
 const LOG: u32 = 1;
 const CLIP: u32 = 2;
 const MAY_MISS: u32 = 4;
+// The value is a set of bits of which the upper half of the flags picks one: 1 where it is set.
+const BIT: u32 = 8;
 
 // Tables for log1p: float32 of small whole numbers; by biased exponent 2^-e and e ln 2; by 128 parts of [1, 2) 1/c and ln c.
 let smallLogs: usize = 0;
@@ -50,6 +52,9 @@ export function write_columns(
     let to = out + (<usize>c << 2);
     for (let row: u32 = 0; row < rows; row++, cell += 8, to += stride) {
       let x = load<f64>(cell);
+      if ((flags & BIT) != 0 && x == x) {
+        x = x >= 0 && x < 65536 && ((<u32>x) & (flags >> 16)) != 0 ? 1 : 0;
+      }
       if (!(x >= low && x <= high)) {
         if (x != x && (flags & MAY_MISS) != 0) {
           missing += 1;

@@ -9,7 +9,7 @@ export const BLOCK = 64;
 const PAGE = 65_536;
 /** As in kernels/columns.ts: doubles of a program, and its flags. */
 const PROGRAM = { bytes: 40, low: 0, high: 1, missing: 2, clipped: 3, cells: 8, flags: 9 } as const;
-const FLAGS = { log: 1, clip: 2, mayMiss: 4 } as const;
+const FLAGS = { log: 1, clip: 2, mayMiss: 4, bit: 8 } as const;
 /** Whole numbers whose log1p lies in a table. */
 const SMALL = 2048;
 
@@ -48,8 +48,16 @@ export class ColumnKernel {
   readonly #at: { readonly programs: number; readonly out: number; readonly exceptions: number };
   readonly #functions: ColumnFunctions;
 
-  /** `cellOf`: for each column the column of cells it is read from, of `cells` in all. */
-  constructor(columns: readonly FeatureColumn[], cellOf: readonly number[], cells: number) {
+  /**
+   * `cellOf`: for each column the column of cells it is read from, of `cells` in all; several may share one. `bits`: for
+   * each the bit (below 2^16) that is wanted of the number in its cell, 0 for the number itself.
+   */
+  constructor(
+    columns: readonly FeatureColumn[],
+    cellOf: readonly number[],
+    cells: number,
+    bits: readonly number[],
+  ) {
     const width = columns.length;
     let end = 1024;
     const room = (bytes: number) => {
@@ -77,7 +85,13 @@ export class ColumnKernel {
     this.madeMissing = new Float64Array(width);
     writeTables(new Float32Array(memory.buffer, small, SMALL), this.#doubles, scales / 8, parts / 8);
     columns.forEach((column, c) => {
-      this.#writeProgram(column, programs + c * PROGRAM.bytes, cellsAt + (cellOf[c] as number) * BLOCK * 8);
+      const at = programs + c * PROGRAM.bytes;
+      this.#writeProgram(column, at, cellsAt + (cellOf[c] as number) * BLOCK * 8);
+      const bit = bits[c] as number;
+      if (bit !== 0) {
+        const word = at / 4 + PROGRAM.flags;
+        this.#words[word] = (this.#words[word] as number) | FLAGS.bit | (bit << 16);
+      }
     });
     this.#functions = instantiateKernel<ColumnFunctions>(loadKernel('columns'), memory);
     this.#functions.set_tables(small, SMALL, scales, parts);

@@ -63,20 +63,34 @@ export class FlowExtractor {
     const { columns } = loaded.schema;
     const windows = newWindows(loaded.schema);
     const ofWindows = new Map(windows.columns.map((name, index) => [name, index]));
-    const isOfWindows = columns.map(({ name }) => ofWindows.has(name));
-    const own = isOfWindows.filter((is) => !is).length;
-    let next = 0;
-    const cellOf = columns.map(({ name }) => {
-      const window = ofWindows.get(name);
-      return window === undefined ? next++ : own + window;
+    const own = new Map<string, number>();
+    // Bits of one number are read from one copy of it.
+    const keyOf = ({ name, absentIn }: FeatureColumn) => {
+      const value = FLOW_VALUES.get(name);
+      const isShared = value !== undefined && 'number' in value && absentIn === undefined;
+      return isShared ? `number ${value.number}` : name;
+    };
+    for (const column of columns) {
+      const key = keyOf(column);
+      if (!ofWindows.has(column.name) && !own.has(key)) own.set(key, own.size);
+    }
+    const cellOf = columns.map((column) => {
+      const window = ofWindows.get(column.name);
+      return window === undefined ? (own.get(keyOf(column)) as number) : own.size + window;
     });
     this.#loaded = loaded;
-    this.#steps = columns.map((column, c) =>
-      stepOf(column, isOfWindows[c] === true, (cellOf[c] as number) * BLOCK),
+    const steps = columns.map((column, c) => stepOf(column, ofWindows, (cellOf[c] as number) * BLOCK));
+    this.#steps = steps.filter(({ absentIn, cell }, c) =>
+      ofWindows.has(columns[c]?.name ?? '') ? absentIn.length > 0 : cellOf.indexOf(cell / BLOCK) === c,
     );
-    this.#windows = own === columns.length ? undefined : windows;
-    this.#windowCell = own * BLOCK;
-    this.#kernel = new ColumnKernel(columns, cellOf, own + windows.columns.length);
+    this.#windows = columns.some(({ name }) => ofWindows.has(name)) ? windows : undefined;
+    this.#windowCell = own.size * BLOCK;
+    this.#kernel = new ColumnKernel(
+      columns,
+      cellOf,
+      own.size + windows.columns.length,
+      columns.map(({ name }) => bitOf(name)),
+    );
     this.#onProblem = (row, code, column) => {
       if (this.#isRefused[row] === 0) this.#note(row, code, column);
     };
@@ -106,7 +120,7 @@ export class FlowExtractor {
    */
   extract(flows: FlowBatch | readonly FlowRecord[]): FeatureBatch {
     const { schema, id } = this.#loaded;
-    const columns = this.#steps.length;
+    const columns = schema.columns.length;
     const batch = flows instanceof FlowBatch ? flows : this.#records.from(flows);
     const sourceKind = batch?.sourceKind ?? schema.sourceKinds[0] ?? '';
     const rows = batch?.rows ?? 0;
@@ -121,7 +135,7 @@ export class FlowExtractor {
    * how many those are; which, and why, is in the counters alone. Throws `features.batch-malformed`.
    */
   extractInto(batch: FlowBatch, out: Float32Array): number {
-    const expected = batch.rows * this.#steps.length;
+    const expected = batch.rows * this.#loaded.schema.columns.length;
     if (out.length < expected) {
       const message = `expected room for ${expected} values, got ${out.length}`;
       throw new FeatureError('features.batch-malformed', message);
@@ -135,7 +149,7 @@ export class FlowExtractor {
       const message = `expected flows of a source kind of ${sourceKinds.join(', ')}, got ${batch.sourceKind}`;
       throw new FeatureError('features.batch-malformed', message);
     }
-    const width = this.#steps.length;
+    const width = this.#loaded.schema.columns.length;
     let refused = 0;
     for (let from = 0; from < batch.rows; from += BLOCK) {
       const rows = Math.min(BLOCK, batch.rows - from);
@@ -197,9 +211,9 @@ export class FlowExtractor {
   }
 }
 
-function stepOf(column: FeatureColumn, isOfWindows: boolean, cell: number): Step {
+function stepOf(column: FeatureColumn, ofWindows: ReadonlyMap<string, number>, cell: number): Step {
   const { name, absentIn = [] } = column;
-  if (isOfWindows) {
+  if (ofWindows.has(name)) {
     refuseCategories(column, undefined);
     return { number: -1, derive: undefined, cell, absentIn };
   }
@@ -220,6 +234,11 @@ function newWindows({ windows, name }: FeatureSchema): FlowWindows {
     throw new FeatureError('features.schema-unsupported', `${name} describes a table, no flows`);
   }
   return 'kind' in windows ? new SlidingWindows(windows) : new LastWindows(windows);
+}
+
+function bitOf(name: string): number {
+  const value = FLOW_VALUES.get(name);
+  return value !== undefined && 'number' in value ? (value.bit ?? 0) : 0;
 }
 
 function refuseCategories(

@@ -40,10 +40,10 @@ export type FlowDerivation = (
   at: number,
 ) => void;
 
-/** What a flow tells by itself: a number column of the batch as it is, or something derived from several. */
+/** What a flow tells by itself: a number column of the batch as it is, one bit of it, or something derived from several. */
 export type FlowValue =
-  | { readonly number: FlowNumber }
-  | { readonly derive: FlowDerivation; readonly categories?: readonly string[]; readonly flag?: true };
+  | { readonly number: FlowNumber; readonly bit?: number }
+  | { readonly derive: FlowDerivation; readonly categories?: readonly string[] };
 
 const copied = (...names: readonly FlowNumber[]) =>
   names.map((number): readonly [string, FlowValue] => [number, { number }]);
@@ -51,7 +51,7 @@ const copied = (...names: readonly FlowNumber[]) =>
 const flags = (side: 'forward' | 'backward') =>
   Object.entries(TCP_FLAGS).map(([name, bit]): readonly [string, FlowValue] => [
     `${side}_${name}`,
-    { derive: flagOf(AT[`${side}_tcp_flags`], bit), flag: true },
+    { number: `${side}_tcp_flags`, bit },
   ]);
 
 /** Everything that is known of a flow without its past, by the name of the column. */
@@ -74,7 +74,7 @@ export const FLOW_VALUES: ReadonlyMap<string, FlowValue> = new Map<string, FlowV
   ],
   ['state', { derive: deriveState, categories: STATE_CLASSES }],
   ['tunnel', { derive: fromKind((kind) => kind >>> 16), categories: TUNNEL_CLASSES }],
-  ['handshake', { derive: deriveHandshake, flag: true }],
+  ['handshake', { derive: deriveHandshake }],
   ['duration', { derive: deriveDuration }],
   ...copied('forward_packets', 'backward_packets', 'forward_bytes', 'backward_bytes'),
   ['forward_payload', { number: 'forward_payload_bytes' }],
@@ -202,15 +202,6 @@ function throughputOf(bytes: number, duration: number): FlowDerivation {
     for (let row = from, out = at; row < to; row++, out++) {
       const seconds = Math.max(numbers[duration * capacity + row] as number, SHORTEST_MS) / 1000;
       cells[out] = (8 * (numbers[bytes * capacity + row] as number)) / seconds;
-    }
-  };
-}
-
-function flagOf(column: number, bit: number): FlowDerivation {
-  return ({ numbers, capacity }, from, to, cells, at) => {
-    for (let row = from, out = at; row < to; row++, out++) {
-      const seen = numbers[column * capacity + row] as number;
-      cells[out] = Number.isNaN(seen) ? seen : (seen & bit) !== 0 ? 1 : 0;
     }
   };
 }
