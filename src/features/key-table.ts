@@ -1,11 +1,17 @@
 import { newIndexSeed, WordIndex } from './word-index.ts';
 
+/** Keys that the index has room for at first. */
+const FIRST_KEYS = 4096;
+
 /**
  * Gives each live key of five words a slot, a small whole number. A key lives while it is held: each `acquire` is
- * undone by one `release`, and the last one frees the slot. All storage is made at construction.
+ * undone by one `release`, and the last one frees the slot. The index doubles with the keys.
  */
 export class KeyTable {
   readonly #index: WordIndex;
+  readonly #capacity: number;
+  /** Keys that the index has room for now. */
+  #room: number;
   readonly #held: Int32Array;
   readonly #newest: Int32Array;
   /** Slots that were freed, a stack; those never used begin at `#fresh`, so that no page is touched before its time. */
@@ -14,7 +20,9 @@ export class KeyTable {
   #fresh = 0;
 
   constructor(capacity: number) {
-    this.#index = new WordIndex(capacity, newIndexSeed());
+    this.#capacity = capacity;
+    this.#room = Math.min(capacity, FIRST_KEYS);
+    this.#index = new WordIndex(this.#room, newIndexSeed());
     this.#held = new Int32Array(capacity);
     this.#newest = new Int32Array(capacity);
     this.#free = new Int32Array(capacity);
@@ -40,6 +48,10 @@ export class KeyTable {
   acquire(a: number, b = 0, c = 0, d = 0, e = 0): number {
     let slot = this.#index.find(a, b, c, d, e);
     if (slot === -1) {
+      if (this.#freeCount === 0 && this.#fresh === this.#room) {
+        this.#room = Math.min(this.#capacity, 2 * this.#room);
+        this.#index.grow(this.#room);
+      }
       slot = this.#freeCount > 0 ? (this.#free[--this.#freeCount] as number) : this.#fresh++;
       this.#index.insert(slot, a, b, c, d, e);
       this.#newest[slot] = -1;
