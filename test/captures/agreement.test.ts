@@ -3,13 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { FlowRecord } from '../../src/traffic/index.ts';
+import { type FlowRecord, openFlowSource } from '../../src/traffic/index.ts';
 import { requireData, requireTool } from '../support/requires.ts';
-import { NaiveFlowMeter } from '../twins/flow-meter/naive-flow-meter.ts';
 import { compareFlows, EXPLAINED, RULES, WHOLE } from './agreement.ts';
 import { AGREEMENT_CAPTURES } from './agreement-list.ts';
 import { meterIndependently } from './independent-meter.ts';
-import { captureNames, oneCapture, readCapture } from './one-capture.ts';
+import { captureNames, oneCapture } from './one-capture.ts';
 
 test('agrees with tshark on packets, bytes, times, flags, lengths and intervals of every flow of all captures', {
   timeout: 300_000,
@@ -66,7 +65,8 @@ test('agrees with tshark where it reads the capture files itself', { timeout: 30
 });
 
 async function ourFlows(path: string): Promise<FlowRecord[]> {
-  const meter = new NaiveFlowMeter(WHOLE);
-  readCapture(path, (...packet) => meter.addSlice(...packet));
-  return meter.finish();
+  const source = await openFlowSource(path, WHOLE);
+  const flows: FlowRecord[] = [];
+  for await (const batch of source.batches()) flows.push(...batch.records());
+  return flows;
 }

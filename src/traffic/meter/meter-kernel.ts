@@ -1,5 +1,11 @@
 import { getRandomValues } from 'node:crypto';
-import { instantiateKernel, type KernelMemory, loadKernel, newKernelMemory } from '../../base/index.ts';
+import {
+  instantiateKernel,
+  type KernelMemory,
+  loadKernel,
+  type Milliseconds,
+  newKernelMemory,
+} from '../../base/index.ts';
 import { TrafficError } from '../errors.ts';
 import { IDENTITY_WORDS } from '../flow-batch.ts';
 import { FLOW_NUMBERS } from '../flow-measures.ts';
@@ -70,6 +76,9 @@ export interface MeterViews {
   readonly numbers: Float64Array;
 }
 
+/** A timeout that never passes; the kernel marks free places by a deadline of Infinity. */
+const NEVER_MS: Milliseconds = 1e300;
+
 /** One kernel with memory of its own. */
 export class MeterKernel {
   readonly functions: MeterFunctions;
@@ -85,7 +94,13 @@ export class MeterKernel {
     const { maxFlows } = options;
     this.check(functions.setUp(maxFlows, Math.max(1, Math.floor(maxFlows / 64))));
     const { tcpLingerMs, attemptTimeoutMs, idleTimeoutMs, activeTimeoutMs, idlePeriodMs } = options;
-    functions.setTimeouts(tcpLingerMs, attemptTimeoutMs, idleTimeoutMs, activeTimeoutMs, idlePeriodMs);
+    functions.setTimeouts(
+      Math.min(tcpLingerMs, NEVER_MS),
+      Math.min(attemptTimeoutMs, NEVER_MS),
+      Math.min(idleTimeoutMs, NEVER_MS),
+      activeTimeoutMs,
+      idlePeriodMs,
+    );
     functions.setOptions(Number(options.splitAtTcpEnd), Number(options.payloadEntropy));
     functions.setHashKey(...getRandomValues(new Uint32Array(8)));
     this.#views = viewsOf(this.#memory.buffer);

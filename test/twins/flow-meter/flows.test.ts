@@ -379,3 +379,15 @@ testMeters('loses no packet, whatever the packets, the times and the options', (
     { numRuns: 60 },
   );
 });
+
+testMeters('hands out what can never expire at the end', (make) => {
+  const never = Number.POSITIVE_INFINITY;
+  const options = {
+    idleTimeoutMs: never,
+    attemptTimeoutMs: never,
+    activeTimeoutMs: never,
+    tcpLingerMs: never,
+  };
+  const flow = only(flowsOf(make, [...HANDSHAKE, [1e12, back(FLAG.rst)]], options));
+  assert.deepEqual([flow.forward.packets, flow.backward.packets, flow.endReason], [2, 2, 'tcp-end']);
+});
