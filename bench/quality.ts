@@ -1,13 +1,13 @@
-import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { systemClock } from '../src/base/index.ts';
 import { type BinaryMetrics, type BoostedModel, binaryMetrics } from '../src/models/index.ts';
 import { evaluateModel, type LabelledTable, medianLatencyUs, trainDetector } from '../src/training/index.ts';
-import { requirePython, runProgram } from '../test/support/python-environment.ts';
+import { requirePython } from '../test/support/python-environment.ts';
 import { DETECTION_SPLITS, type DetectionSplit } from './support/detection-splits.ts';
 import { reportBench } from './support/report.ts';
 
@@ -106,9 +106,11 @@ async function measurePeers(python: string, split: DetectionSplit): Promise<void
     const categories = schema.schema.columns.map((column) => column.categories?.length ?? 0);
     const meta = { columns: train.columns, categories, tests: names };
     await writeFile(join(folder, 'meta.json'), JSON.stringify(meta));
-    const ended = await runProgram(python, [join(import.meta.dirname, 'peers/detection.py'), folder]);
-    assert.equal(ended.code, 0, ended.output);
-    const said = JSON.parse(ended.output.trim().split('\n').at(-1) ?? '') as {
+    const ended = await promisify(execFile)(python, [
+      join(import.meta.dirname, 'peers/detection.py'),
+      folder,
+    ]);
+    const said = JSON.parse(ended.stdout) as {
       lightgbm: string;
       sklearn: string;
       cut: number;
