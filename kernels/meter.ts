@@ -413,7 +413,7 @@ export function finish(): void {
   expire(clock);
   handOut();
   for (let slot: u32 = 0; slot < slots; slot++) {
-    if (load<f64>(deadlines + (<usize>slot << 3)) == Infinity) continue;
+    if (!isOpen(slot)) continue;
     const r = records + <usize>slot * RECORD;
     const list = (load<u32>(r, R_STATE) & LIST_MASK) >> LIST_SHIFT;
     end(slot, r, list == CLOSED ? ENDED_TCP : ENDED_SOURCE, load<f64>(r, R_LAST_CLOCK));
@@ -1075,7 +1075,7 @@ function growIndex(): void {
   indexMask = entries - 1;
   memory.fill(index, 0, <usize>entries << 3);
   for (let slot: u32 = 0; slot < slots; slot++) {
-    if (load<f64>(deadlines + (<usize>slot << 3)) != Infinity) {
+    if (isOpen(slot)) {
       place(load<u32>(records + <usize>slot * RECORD), slot);
     }
   }
@@ -1113,6 +1113,14 @@ function tick(): void {
 @inline
 function timeoutOf(list: u32): f64 {
   return list == IDLE ? idleTimeout : list == ATTEMPT ? attemptTimeout : lingerTimeout;
+}
+
+/** Whether a slot holds an open flow: free ones and ended ones have no deadline (NaN), timeouts may be infinite. */
+// @ts-ignore: decorator
+@inline
+function isOpen(slot: u32): bool {
+  const deadline = load<f64>(deadlines + (<usize>slot << 3));
+  return deadline == deadline;
 }
 
 /**
@@ -1156,7 +1164,7 @@ function expire(until: f64): void {
 /** Takes a flow out of the table; it waits for its hand-out in its slot. */
 function end(slot: u32, r: usize, why: u32, at: f64): void {
   displace(load<u32>(r), slot);
-  store<f64>(deadlines + (<usize>slot << 3), Infinity);
+  store<f64>(deadlines + (<usize>slot << 3), NaN);
   store<f64>(r, at, R_LAST_CLOCK);
   // The hash is not needed any more; its place holds the reason.
   store<u32>(r, why);
@@ -1253,7 +1261,7 @@ function evictFrom(isAttempt: bool, wanted: u32): u32 {
   let size: u32 = 0;
   const spare = scratch + (<usize>wanted << 4);
   for (let slot: u32 = 0; slot < slots; slot++) {
-    if (load<f64>(deadlines + (<usize>slot << 3)) == Infinity) continue;
+    if (!isOpen(slot)) continue;
     const r = records + <usize>slot * RECORD;
     if (((load<u32>(r, R_STATE) & LIST_MASK) >> LIST_SHIFT == ATTEMPT) != isAttempt) continue;
     store<f64>(spare, load<f64>(r, R_LAST_CLOCK));
@@ -1443,11 +1451,11 @@ function newRecord(p: usize): usize {
   } else {
     slot = slots++;
     // The scan looks at two at a time.
-    if ((slots & 1) != 0) store<f64>(deadlines + (<usize>slots << 3), Infinity);
+    if ((slots & 1) != 0) store<f64>(deadlines + (<usize>slots << 3), NaN);
   }
   if (open * 2 > indexMask && indexMask + 1 < indexLimit) {
     // The slot in hand is in no list yet, so the index must not meet it.
-    store<f64>(deadlines + (<usize>slot << 3), Infinity);
+    store<f64>(deadlines + (<usize>slot << 3), NaN);
     growIndex();
   }
   const r = records + <usize>slot * RECORD;
