@@ -16,7 +16,7 @@ export interface BenchData {
 }
 
 /**
- * Rows of numbers of four kinds (normal, log-normal, whole, uniform), labelled by chance from sums, products and thresholds of
+ * Rows of numbers of four kinds (normal, log-normal, whole, uniform), labelled by chance from sums, maxima and thresholds of
  * some of them, by seed. `sharpness` is the spread of the log-odds: the larger, the less is left to chance.
  */
 export function synthesize(
@@ -49,7 +49,7 @@ export function synthesize(
       let score = 0;
       for (const { a, b, kind, weight } of list) {
         const [x, y] = [shrink(values[at + a] as number, a), shrink(values[at + b] as number, b)];
-        score += weight * (kind === 0 ? x : kind === 1 ? x * y : x > 0.3 && y < 0.8 ? 1 : 0);
+        score += weight * (kind === 0 ? x : kind === 1 ? Math.max(x, y) : x > 0.3 && y < 0.8 ? 1 : 0);
       }
       (scores[k] as Float64Array)[r] = score;
     });
