@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { randomHybrid } from '../../test/support/random-hybrid.ts';
+import { randomModel, randomRows } from '../../test/support/random-model.ts';
+import { SeededRandom } from '../base/index.ts';
+import type { FeatureBatch } from '../features/index.ts';
+import { BoostedModel, type Score } from '../models/index.ts';
+import { ServedModel } from './served-model.ts';
+
+const ROWS = 30;
+
+function scoresOf(model: BoostedModel, values: Float32Array, operatingPoint?: 'balanced' | 'quiet'): Score[] {
+  const info = { name: 'flow', version: '1.0.0', digest: model.schemaId } as const;
+  const served = new ServedModel(
+    { ...info, schemaId: model.schemaId, sourceKinds: ['packets'], model },
+    'absent',
+    ROWS,
+    operatingPoint,
+  );
+  served.warmUp();
+  const rows = values.length / 3;
+  const batch: FeatureBatch = {
+    schemaId: model.schemaId,
+    sourceKind: 'packets',
+    rows,
+    columns: 3,
+    values,
+    rejected: [],
+  };
+  const out: Score[] = [];
+  served.score(batch, 0, rows, 0.5, out);
+  return out;
+}
+
+test('an attack row unlike anything in training says so, with the nearest known class', () => {
+  const { parts } = randomHybrid(new SeededRandom(8));
+  const model = randomHybrid(new SeededRandom(8));
+  const [score] = scoresOf(model, Float32Array.of(50, 3, -50));
+  assert.equal(score?.verdict, 'attack');
+  assert.equal(score?.novelty?.says, 'unlike anything in training');
+  assert.ok((score?.novelty?.distance ?? 0) > (parts.novelty?.novelDistance ?? Number.POSITIVE_INFINITY));
+  assert.ok(parts.novelty?.attacks.names.includes(score?.novelty?.nearest ?? ''));
+});
+
+test('a model without detectors says nothing of novelty', () => {
+  const values = randomRows(new SeededRandom(9), ROWS);
+  for (const score of scoresOf(randomModel(new SeededRandom(8)), values, 'quiet')) {
+    assert.equal('novelty' in score, false);
+  }
+});
+
+test('the operating point decides which rows are attacks, and no probability', () => {
+  const { parts } = randomHybrid(new SeededRandom(8));
+  const values = randomRows(new SeededRandom(9), ROWS);
+  const sorted = scoresOf(new BoostedModel(parts), values)
+    .map(({ probability }) => probability)
+    .sort((a, b) => a - b);
+  const threshold = sorted[ROWS - 5] as number;
+  const model = new BoostedModel({
+    ...parts,
+    threshold: sorted[5] as number,
+    operatingPoints: [
+      { name: 'balanced', threshold: sorted[5] as number, nominalFpr: 0.02 },
+      { name: 'quiet', threshold, nominalFpr: 0.005 },
+    ],
+  });
+  const attacks = (scores: readonly Score[]) => scores.filter(({ verdict }) => verdict === 'attack').length;
+  const [own, balanced, quiet] = [
+    scoresOf(model, values),
+    scoresOf(model, values, 'balanced'),
+    scoresOf(model, values, 'quiet'),
+  ];
+  assert.deepEqual(balanced, own);
+  assert.deepEqual(
+    quiet.map(({ probability }) => probability),
+    own.map(({ probability }) => probability),
+  );
+  assert.ok(attacks(quiet) < attacks(own));
+  assert.ok(quiet.every(({ verdict, probability }) => (verdict === 'attack') === probability >= threshold));
+});
