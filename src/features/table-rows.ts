@@ -55,6 +55,11 @@ export class TableRows {
     if (table.timeColumn !== undefined) this.#times = new Float64Array(1024);
   }
 
+  /** Names the cells of every row that is added, for a file that names them itself; no header line follows. */
+  begin(names: readonly string[]): void {
+    this.#place(names);
+  }
+
   /** Takes the next line of the file: the header, a row that fits, or one that is counted as refused. */
   add(cells: readonly string[]): void {
     this.#line++;

@@ -1,10 +1,14 @@
 import type { Digest } from '../base/index.ts';
-import { readCsvRows } from '../traffic/index.ts';
+import { isParquet, readCsvRows } from '../traffic/index.ts';
 import { FeatureError } from './errors.ts';
 import { HashedFile } from './hashed-file.ts';
 import { RejectCounts, type RejectExample } from './reject-counts.ts';
 import type { LoadedSchema } from './schema.ts';
+import { jsonRows, parquetRows } from './table-formats.ts';
 import { TableRows } from './table-rows.ts';
+
+/** A Parquet table is held whole. */
+const MAX_PARQUET_BYTES = 1 << 30;
 
 /** What a table may hold, and how many bad rows make a bad file. */
 export interface TableOptions {
@@ -58,9 +62,10 @@ export interface Table {
 }
 
 /**
- * Reads a CSV file, plain or gzip, by a schema of kind table. Rows that break the schema are counted and left
- * out. Throws `features.table-unreadable`, `features.table-malformed` (header, or too many bad rows; names the
- * line), `features.table-too-large`, `features.schema-unsupported`, and `traffic.csv-malformed` with the line.
+ * Reads a table by its schema: CSV or JSON lines (an object a row), plain or gzip, or Parquet, told by the first bytes.
+ * Rows that break the schema are counted and left out. Throws `features.table-unreadable`, `features.table-malformed` (header, or too many bad rows; names the
+ * line), `features.table-too-large`, `features.schema-unsupported`, and `traffic.csv-malformed` with the line,
+ * `traffic.parquet-malformed`.
  */
 export async function readTable(
   path: string,
@@ -72,7 +77,7 @@ export async function readTable(
   const rows = new TableRows(loaded, limits, rejects);
   const file = new HashedFile(path);
   try {
-    for await (const batch of readCsvRows(file.chunks())) {
+    for await (const batch of tableRows(path, file, { loaded, rows })) {
       limits.signal?.throwIfAborted();
       for (const cells of batch) rows.add(cells);
       refuseBadFile(path, rows, limits);
@@ -97,6 +102,48 @@ export async function readTable(
       examples: rejects.examples,
     },
   };
+}
+
+/** Rows of cells, whatever the format; the names go to `rows` where the format has them. */
+async function* tableRows(
+  path: string,
+  file: HashedFile,
+  { loaded, rows }: { readonly loaded: LoadedSchema; readonly rows: TableRows },
+): AsyncGenerator<readonly (readonly string[])[]> {
+  const chunks = file.chunks();
+  const first = await chunks.next();
+  const head = first.done === true ? new Uint8Array(0) : first.value;
+  const all = (async function* () {
+    if (first.done !== true) yield first.value;
+    yield* chunks;
+  })();
+  const missing = loaded.schema.table?.missingText[0] ?? '';
+  if (isParquet(head)) {
+    // Read from its end, and what is parsed has to be the very bytes that the digest is of.
+    yield* parquetRows(await wholeOf(path, all), path, { missing, begin: (names) => rows.begin(names) });
+  } else if (/^\s*\{/.test(new TextDecoder('latin1').decode(head.subarray(0, 64)))) {
+    yield* jsonRows(all as AsyncIterable<Uint8Array<ArrayBuffer>>, {
+      missing,
+      begin: (names) => rows.begin(names),
+    });
+  } else yield* readCsvRows(all);
+}
+
+/** Throws `features.table-too-large`. */
+async function wholeOf(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of chunks) {
+    parts.push(chunk);
+    length += chunk.length;
+    if (length > MAX_PARQUET_BYTES) {
+      throw new FeatureError(
+        'features.table-too-large',
+        `${path}: expected at most ${MAX_PARQUET_BYTES} bytes`,
+      );
+    }
+  }
+  return Buffer.concat(parts);
 }
 
 /** Ten bad rows pass in a file of 20 or more; while reading, judgement waits for 1,000 rows. */

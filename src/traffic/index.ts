@@ -45,12 +45,7 @@ export {
 } from './netflow/netflow-source.ts';
 export { openFlowSource, type SourceOptions } from './open-flow-source.ts';
 export { FlowParquetWriter } from './parquet/flow-parquet-writer.ts';
-export {
-  isParquet,
-  PARQUET_LIMITS,
-  type ParquetCell,
-  ParquetFile,
-  type ParquetLimits,
-} from './parquet/parquet-file.ts';
+export { ParquetFile, type ParquetFileOptions } from './parquet/parquet-file.ts';
+export { isParquet, PARQUET_LIMITS, type ParquetCell, type ParquetLimits } from './parquet/parquet-limits.ts';
 export { PCAP_WRITER_DEFAULTS, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
 export { textLines } from './text-lines.ts';

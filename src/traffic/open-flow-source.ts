@@ -18,7 +18,7 @@ import type { MeterOptions } from './meter/meter-options.ts';
 import { isCollectorAddress } from './netflow/collector-address.ts';
 import { type CollectorOptions, openCollector } from './netflow/netflow-source.ts';
 import { PacketSource } from './packet-source.ts';
-import { isParquet } from './parquet/parquet-file.ts';
+import { isParquet } from './parquet/parquet-limits.ts';
 import { ParquetSource } from './parquet/parquet-source.ts';
 import { isPcap } from './pcap-reader.ts';
 import { isPcapng } from './pcapng-reader.ts';

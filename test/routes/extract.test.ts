@@ -88,6 +88,27 @@ describe('guardian extract', { timeout: 240_000 }, () => {
     assert.equal(typeof line.flow.sourceAddress, 'string');
   });
 
+  it('leaves an entry in the audit log where there is state, and says so where there is none', async () => {
+    const pcap = join(home.folder, 'lab.pcap');
+    const without = await guardian(home, [
+      'extract',
+      pcap,
+      '--out',
+      join(home.folder, 'no.parquet'),
+      '--json',
+    ]);
+    assert.equal(without.objects.at(-1)?.auditEntry, null);
+    assert.match(without.stderr, /no audit entry: there is no state in/);
+    await guardian(home, ['audit', 'verify']);
+    const run = await guardian(home, ['extract', pcap, '--out', join(home.folder, 'with.parquet'), '--json']);
+    const result = run.objects.at(-1);
+    assert.equal(typeof result?.auditEntry, 'number', run.stderr);
+    const { objects } = await guardian(home, ['audit', 'show', '--json']);
+    const entries = objects.flatMap((object) => JSON.stringify(object).match(/features\.extract/g) ?? []);
+    assert.equal(entries.length, 1);
+    assert.ok(objects.some((object) => JSON.stringify(object).includes(String(result?.schema))));
+  });
+
   it('overwrites nothing, and leaves nothing behind when it fails', async () => {
     const pcap = join(home.folder, 'lab.pcap');
     const kept = join(home.folder, 'kept.csv');
@@ -95,7 +116,7 @@ describe('guardian extract', { timeout: 240_000 }, () => {
     const over = await guardian(home, ['extract', pcap, '--out', kept]);
     assert.equal(over.exitCode, 2);
     assert.equal(await readFile(kept, 'utf8'), 'mine');
-    assert.equal((await guardian(home, ['extract', pcap, '--out', 'flows.parquet'])).exitCode, 2);
+    assert.equal((await guardian(home, ['extract', pcap, '--out', 'flows.xlsx'])).exitCode, 2);
     assert.equal((await guardian(home, ['extract', '/nowhere.pcap', '--out', 'x.csv'])).exitCode, 2);
 
     const stopped = join(home.folder, 'stopped.csv');

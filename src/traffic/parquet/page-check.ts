@@ -94,6 +94,7 @@ class CompactReader {
     const byte = this.#byte();
     const length = byte >>> 4 === 15 ? this.#varint() : byte >>> 4;
     const type = byte & 15;
+    if (length > this.#bytes.length - this.at) throw new RangeError('a list longer than its page');
     for (let i = 0; i < length; i++) {
       // A flag in a list has a byte of its own.
       if (type === TRUE || type === FALSE) this.#byte();

@@ -1,227 +1,101 @@
-import { type FileHandle, open } from 'node:fs/promises';
-import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { type Compressors, type FileMetaData, parquetMetadata, parquetRead } from 'hyparquet';
-import { TrafficError } from '../errors.ts';
-import { checkPages } from './page-check.ts';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { Milliseconds } from '../../base/index.ts';
+import { TrafficError, type TrafficErrorCode } from '../errors.ts';
+import { malformed, type ParquetCell, type ParquetLimits } from './parquet-limits.ts';
+import type { ParquetRequest, ParquetTask } from './parquet-worker.ts';
 
-export interface ParquetLimits {
-  readonly maxRows: number;
-  /** Rows decoded at once. */
-  readonly maxGroupRows: number;
-  readonly maxColumns: number;
-  /** Of the description at the end of the file. */
-  readonly maxFooterBytes: number;
-  /** Of one column of one row group, compressed and not. */
-  readonly maxChunkBytes: number;
+export interface ParquetFileOptions {
+  readonly limits: Partial<ParquetLimits>;
+  /** Time that opening, or one row group, may take. */
+  readonly patienceMs: Milliseconds;
 }
 
-export const PARQUET_LIMITS: ParquetLimits = {
-  maxRows: 100_000_000,
-  maxGroupRows: 4_194_304,
-  maxColumns: 4_096,
-  maxFooterBytes: 64 << 20,
-  maxChunkBytes: 512 << 20,
-};
+const PATIENCE: Milliseconds = 60_000;
+const WORKER_MEGABYTES = 2_048;
 
-/** A cell as the reader gives it: null is missing. */
-export type ParquetCell = string | number | bigint | boolean | null;
+type Answer = { readonly value: unknown } | { readonly code: TrafficErrorCode; readonly message: string };
 
-const MAGIC = 'PAR1';
-const TAIL = 8;
-
-/** Whether a file that begins with `head` is Parquet. */
-export function isParquet(head: Uint8Array): boolean {
-  return head.length >= MAGIC.length && Buffer.from(head.subarray(0, MAGIC.length)).toString() === MAGIC;
+interface Description {
+  readonly columns: readonly string[];
+  readonly rows: number;
+  readonly groups: number;
 }
 
 /**
- * A Parquet file of flat columns, read a row group at a time. Whatever is wrong with it, and every limit it breaks,
- * throws `traffic.parquet-malformed`: sizes are checked in the file's own headers before anything is decoded.
+ * A Parquet file of flat columns, decoded by a thread of its own: a damaged or hostile file can make a decoder loop or
+ * fill the memory, and only a thread can be ended. Whatever is wrong, every limit it breaks and every time it takes
+ * too long throws `traffic.parquet-malformed`; `traffic.source-missing` where it cannot be opened.
  */
 export class ParquetFile {
   readonly #path: string;
-  readonly #file: FileHandle;
-  readonly #size: number;
-  readonly #limits: ParquetLimits;
-  readonly #metadata: FileMetaData;
+  readonly #worker: Worker;
+  readonly #patienceMs: Milliseconds;
+  #groups = 0;
   /** Names of the columns that are plain values, in the order of the file. */
-  readonly columns: readonly string[];
-  readonly rows: number;
+  columns: readonly string[] = [];
+  rows = 0;
 
-  private constructor(
-    path: string,
-    file: FileHandle,
-    size: number,
-    metadata: FileMetaData,
-    limits: ParquetLimits,
-  ) {
-    this.#path = path;
-    this.#file = file;
-    this.#size = size;
-    this.#metadata = metadata;
-    this.#limits = limits;
-    this.rows = Number(metadata.num_rows);
-    const tops = metadata.schema[0]?.num_children ?? 0;
-    // A file whose elements are not all children of the root has groups, lists or maps: those are passed over.
-    const isFlat = metadata.schema.length === tops + 1;
-    this.columns = metadata.schema
-      .slice(1)
-      .filter(
-        ({ num_children, repetition_type }) => isFlat && !num_children && repetition_type !== 'REPEATED',
-      )
-      .map(({ name }) => name);
+  private constructor(task: ParquetTask, patienceMs: Milliseconds) {
+    this.#path = task.path;
+    this.#patienceMs = patienceMs;
+    this.#worker = new Worker(new URL('./parquet-worker.ts', import.meta.url), {
+      workerData: task,
+      resourceLimits: { maxOldGenerationSizeMb: WORKER_MEGABYTES },
+    });
   }
 
-  static async open(path: string, limits: Partial<ParquetLimits> = {}): Promise<ParquetFile> {
-    const within = { ...PARQUET_LIMITS, ...limits };
-    const file = await open(path, 'r');
-    try {
-      const { size } = await file.stat();
-      const metadata = await readMetadata(path, file, size, within);
-      return new ParquetFile(path, file, size, metadata, within);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+  static async open(path: string, options: Partial<ParquetFileOptions> = {}): Promise<ParquetFile> {
+    return await ParquetFile.#start(path, undefined, options);
+  }
+
+  /** As `open`, for a file whose bytes are at hand; they are copied. `path` is for messages. */
+  static async of(
+    bytes: Uint8Array,
+    path: string,
+    options: Partial<ParquetFileOptions> = {},
+  ): Promise<ParquetFile> {
+    return await ParquetFile.#start(path, bytes, options);
+  }
+
+  static async #start(
+    path: string,
+    bytes: Uint8Array | undefined,
+    { limits = {}, patienceMs = PATIENCE }: Partial<ParquetFileOptions>,
+  ): Promise<ParquetFile> {
+    const file = new ParquetFile({ path, bytes, limits }, patienceMs);
+    const { columns, rows, groups } = (await file.#answer()) as Description;
+    file.columns = columns;
+    file.rows = rows;
+    file.#groups = groups;
+    return file;
   }
 
   /** The row groups one after the other: for each name an array of cells, all of one length. */
   async *groups(names: readonly string[]): AsyncGenerator<ReadonlyMap<string, readonly ParquetCell[]>> {
-    let rowStart = 0;
-    for (const group of this.#metadata.row_groups) {
-      const rows = Number(group.num_rows);
-      for (const { meta_data: column } of group.columns) {
-        if (column === undefined) throw malformed(this.#path, 'a column without a description');
-        if (!names.includes(column.path_in_schema.join('.'))) continue;
-        await this.#checkColumn(column, rows);
-      }
-      yield await this.#read(names, rowStart, rows);
-      rowStart += rows;
+    for (let group = 0; group < this.#groups; group++) {
+      this.#worker.postMessage({ group, names } satisfies ParquetRequest);
+      yield (await this.#answer()) as ReadonlyMap<string, readonly ParquetCell[]>;
     }
   }
 
   async close(): Promise<void> {
-    await this.#file.close();
+    await this.#worker.terminate();
   }
 
-  async #checkColumn(
-    column: NonNullable<FileMetaData['row_groups'][number]['columns'][number]['meta_data']>,
-    rows: number,
-  ): Promise<void> {
-    const { maxChunkBytes } = this.#limits;
-    const from = Number(column.dictionary_page_offset || column.data_page_offset);
-    const length = Number(column.total_compressed_size);
-    const isWithin = from >= 0 && length >= 0 && from + length <= this.#size;
-    if (!isWithin || length > maxChunkBytes || Number(column.total_uncompressed_size) > maxChunkBytes) {
-      throw malformed(this.#path, `a column chunk of ${length} bytes at ${from}`);
-    }
-    if (Number(column.num_values) > rows) throw malformed(this.#path, 'a column with more values than rows');
-    const bytes = await readRange(this.#file, from, length);
+  /** The thread's next answer; after a failure there is no thread any more. */
+  async #answer(): Promise<unknown> {
+    const patience = AbortSignal.timeout(this.#patienceMs);
+    let answer: Answer;
     try {
-      checkPages(bytes, { maxValues: rows, maxPageBytes: maxChunkBytes });
+      [answer] = (await once(this.#worker, 'message', { signal: patience })) as [Answer];
     } catch (error) {
-      throw malformed(this.#path, error instanceof Error ? error.message : 'a damaged page', error);
+      await this.close();
+      const why = patience.aborted ? 'decoding it takes too long' : 'decoding it fails';
+      throw malformed(this.#path, why, error);
     }
+    if ('value' in answer) return answer.value;
+    await this.close();
+    throw new TrafficError(answer.code, answer.message);
   }
-
-  async #read(
-    names: readonly string[],
-    rowStart: number,
-    rows: number,
-  ): Promise<ReadonlyMap<string, readonly ParquetCell[]>> {
-    const columns = new Map(names.map((name) => [name, new Array<ParquetCell>(rows).fill(null)]));
-    try {
-      await parquetRead({
-        file: { byteLength: this.#size, slice: (from, to) => this.#slice(from, to) },
-        metadata: this.#metadata,
-        columns: [...names],
-        rowStart,
-        rowEnd: rowStart + rows,
-        compressors: DECOMPRESSORS,
-        onChunk: ({ columnName, columnData, rowStart: at }) => {
-          const cells = columns.get(columnName);
-          for (let i = 0; cells !== undefined && i < columnData.length; i++) {
-            const row = at - rowStart + i;
-            if (row >= 0 && row < rows) cells[row] = cellOf(columnData[i]);
-          }
-        },
-      });
-    } catch (error) {
-      throw malformed(this.#path, error instanceof Error ? error.message : 'a damaged column', error);
-    }
-    return columns;
-  }
-
-  async #slice(from: number, to = this.#size): Promise<ArrayBuffer> {
-    const length = Math.min(to, this.#size) - from;
-    if (!(from >= 0 && length >= 0)) throw new RangeError('a range outside the file');
-    return (await readRange(this.#file, from, length)).buffer;
-  }
-}
-
-/** The platform's own where there is one: they obey a limit of output. */
-const DECOMPRESSORS: Compressors = {
-  GZIP: (input, length) => gunzipSync(input, { maxOutputLength: Math.max(1, length) }),
-  BROTLI: (input, length) => brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) }),
-  ZSTD: (input, length) => zstdDecompressSync(input, { maxOutputLength: Math.max(1, length) }),
-};
-
-async function readMetadata(
-  path: string,
-  file: FileHandle,
-  size: number,
-  limits: ParquetLimits,
-): Promise<FileMetaData> {
-  if (size < MAGIC.length + TAIL) throw malformed(path, `only ${size} bytes`);
-  const tail = await readRange(file, size - TAIL, TAIL);
-  if (!isParquet(tail.subarray(4))) throw malformed(path, 'no mark at the end: it is cut, or encrypted');
-  const length = new DataView(tail.buffer).getUint32(0, true);
-  if (length > limits.maxFooterBytes || length > size - TAIL - MAGIC.length) {
-    throw malformed(path, `a description of ${length} bytes`);
-  }
-  const footer = await readRange(file, size - TAIL - length, length + TAIL);
-  let metadata: FileMetaData;
-  try {
-    metadata = parquetMetadata(footer.buffer);
-  } catch (error) {
-    throw malformed(path, 'a description that cannot be read', error);
-  }
-  const { maxRows, maxGroupRows, maxColumns } = limits;
-  const groups = metadata.row_groups.map(({ num_rows }) => Number(num_rows));
-  const rows = groups.reduce((sum, n) => sum + n, 0);
-  if (metadata.schema.length > maxColumns + 1) throw malformed(path, `more than ${maxColumns} columns`);
-  if (groups.some((n) => !(n >= 0 && n <= maxGroupRows))) {
-    throw malformed(path, `a row group of more than ${maxGroupRows} rows`);
-  }
-  if (rows > maxRows || rows !== Number(metadata.num_rows))
-    throw malformed(path, `${rows} rows in its groups`);
-  return metadata;
-}
-
-/** Throws where the file is shorter than it was. */
-async function readRange(file: FileHandle, from: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; ) {
-    const { bytesRead } = await file.read(bytes, at, length - at, from + at);
-    if (bytesRead === 0)
-      throw new TrafficError('traffic.read-failed', 'a file became shorter while it was read');
-    at += bytesRead;
-  }
-  return bytes;
-}
-
-function cellOf(value: unknown): ParquetCell {
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint') return value;
-  if (typeof value === 'boolean') return value;
-  return value instanceof Date ? value.getTime() : null;
-}
-
-function malformed(path: string, what: string, cause?: unknown): TrafficError {
-  return new TrafficError(
-    'traffic.parquet-malformed',
-    `${path} is no Parquet file that can be read: ${what}`,
-    {
-      cause,
-    },
-  );
 }

@@ -4,7 +4,8 @@ import type { FlowRecord, SourceCounters } from '../flow.ts';
 import { FlowBatch } from '../flow-batch.ts';
 import { FLOW_CSV_COLUMNS, FLOW_CSV_REQUIRED, type FlowCsvColumn, flowFromCsv } from '../flow-csv.ts';
 import type { FlowSource } from '../flow-source.ts';
-import { type ParquetCell, ParquetFile } from './parquet-file.ts';
+import { ParquetFile } from './parquet-file.ts';
+import type { ParquetCell } from './parquet-limits.ts';
 
 /** Flows handed out at once, at most. */
 const BATCH = 4_096;
