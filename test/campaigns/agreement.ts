@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openFlowSource } from '../../src/traffic/index.ts';
-import { compareFlows, EXPLAINED, RULES, WHOLE } from '../captures/agreement.ts';
+import { compareFlows, EXPLAINED_FILES, RULES, WHOLE } from '../captures/agreement.ts';
 import { meterIndependently } from '../captures/independent-meter.ts';
 import { captureNames } from '../captures/one-capture.ts';
 import { sharedDataPath } from '../support/requires.ts';
@@ -35,7 +35,7 @@ async function campaign(every: number): Promise<number> {
     for (const [rule, count] of theirs.rules) rules.set(rule, (rules.get(rule) ?? 0) + count);
     const differences = compareFlows(records, theirs);
     if (differences.length > 0) differing++;
-    if (differences.length === 0 || EXPLAINED[name] !== undefined) continue;
+    if (differences.length === 0 || EXPLAINED_FILES[name] !== undefined) continue;
     unexplained++;
     for (const [key, text] of differences) process.stdout.write(`${name}: ${key}: ${text}\n`);
   }

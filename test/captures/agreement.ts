@@ -75,6 +75,13 @@ export const EXPLAINED: Readonly<Record<string, string>> = {
   'tcpdump/wccp_redirect_gre.pcap': 'tshark opens WCCP redirection (GRE type 0x883e), we meter the outside',
 };
 
+/** The same where tshark reads the capture file itself. */
+export const EXPLAINED_FILES: Readonly<Record<string, string>> = {
+  ...EXPLAINED,
+  'tcpdump/timestamp_invalid_micro.pcap':
+    'a record says 2^31 microseconds beside its seconds: we add them, tshark cuts them',
+};
+
 /** The flows that differ: key and what differs. */
 export function compareFlows(
   flows: readonly FlowRecord[],
