@@ -24,6 +24,27 @@ export interface RoundProgress {
   readonly round: number;
   readonly rounds: number;
   readonly validationLoss?: number;
+  /** Where rows lie with others. */
+  readonly aggregation?: AggregationProgress;
+}
+
+/** What it took so far to sum over rows that lie with others. */
+export interface AggregationProgress {
+  readonly workers: number;
+  readonly sums: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Leases taken from workers that were lost or late; members that were lost. */
+  readonly lost: number;
+  /** Answers that came after their lease was lost, and were refused. */
+  readonly late: number;
+}
+
+/** A run as far as it came: what is needed to go on with it. */
+export interface GrownSoFar {
+  /** By round, then by output. */
+  readonly trees: readonly GrownTree[];
+  readonly validationLoss: readonly number[];
 }
 
 /** What the growth of trees needs to know of a run, wherever its rows are. */
@@ -35,7 +56,14 @@ export interface GrowthOptions {
   /** Int8Array, one a column of the binning: 1 rises, -1 falls, 0 free; absent: all free. */
   readonly monotone?: Int8Array | undefined;
   readonly onProgress?: ((progress: RoundProgress) => void) | undefined;
+  /** Where to go on; the source's margins must hold these trees. */
+  readonly resume?: GrownSoFar | undefined;
+  /** Called after each round, before the next begins. */
+  readonly onRound?: ((grown: GrownSoFar) => Promise<void>) | undefined;
 }
+
+/** Grows the trees of a run somewhere: on rows of this process, or on workers. */
+export type Booster = (training: LabelledBins, options: BoostingOptions) => Promise<BoostedTrees>;
 
 export interface BoostingOptions {
   readonly config: TrainingConfig;
@@ -73,10 +101,15 @@ export async function boost(training: LabelledBins, options: BoostingOptions): P
 /** What follows from all rows of a run: a distributed run agrees on it before its first round. */
 export function runConstants({ labels, weights }: LabelledBins, config: TrainingConfig, classes: number) {
   const outputs = classes === 2 ? 1 : classes;
+  const fixed = runScales(config.gradientLevels, highestWeight(weights), outputs);
+  return { outputs, ...fixed, bias: baseMargins(labels, weights, outputs) };
+}
+
+/** What the levels of a run are worth, whose rows have weights up to `maxWeight`. */
+export function runScales(gradientLevels: number, maxWeight: number, outputs: number) {
   // One class's hessian bounds the curvature of the softmax loss only with this factor (as LightGBM has it).
   const hessianFactor = outputs === 1 ? 1 : outputs / (outputs - 1);
-  const scales = quantizationScales(config.gradientLevels, highestWeight(weights), hessianFactor);
-  return { outputs, hessianFactor, scales, bias: baseMargins(labels, weights, outputs) };
+  return { hessianFactor, scales: quantizationScales(gradientLevels, maxWeight, hessianFactor) };
 }
 
 /**
@@ -89,47 +122,62 @@ export async function growTrees(source: HistogramSource, options: GrowthOptions)
   const { binning, outputs } = source;
   const monotone = options.monotone ?? new Int8Array(binning.columns.length);
   const finder = new SplitFinder(binning, scales, config, monotone);
-  const trees: GrownTree[] = [];
-  const losses: number[] = [];
-  let bestRounds = 0;
-  let bestLoss = Number.POSITIVE_INFINITY;
+  const trees: GrownTree[] = [...(options.resume?.trees ?? [])];
+  const losses: number[] = [...(options.resume?.validationLoss ?? [])];
+  let best = bestRound(losses);
   let rate = config.learningRate;
-  for (let t = 0; t < config.rounds; t++) {
+  const nextRate = () =>
+    Math.max(config.learningRate * config.learningRateFloor, rate * config.learningRateDecay);
+  const first = trees.length / outputs;
+  for (let t = 0; t < first; t++) rate = nextRate();
+  for (let t = first; t < config.rounds && !hasEnded(trees, losses, best, outputs, config); t++) {
     await source.startRound(t);
     const features = drawFeatures(binning.columns.length, config.featureFraction, seed, t);
-    let cuts = 0;
     for (let output = 0; output < outputs; output++) {
-      const tree = await growTree(source, finder, {
-        output,
-        features,
-        monotone,
-        learningRate: rate,
-        limits: config,
-      });
-      cuts += tree.child.length - 1;
-      trees.push(tree);
+      trees.push(
+        await growTree(source, finder, { output, features, monotone, learningRate: rate, limits: config }),
+      );
     }
-    rate = Math.max(config.learningRate * config.learningRateFloor, rate * config.learningRateDecay);
+    rate = nextRate();
     const { sum, rows } = await source.validationLoss();
-    if (rows > 0) {
-      const loss = sum / FIXED_POINT / rows;
+    const loss = rows > 0 ? sum / FIXED_POINT / rows : undefined;
+    if (loss !== undefined) {
       losses.push(loss);
-      if (loss < bestLoss) {
-        bestLoss = loss;
-        bestRounds = t + 1;
-      }
-      onProgress?.({ round: t + 1, rounds: config.rounds, validationLoss: loss });
-      if (config.patience > 0 && t + 1 - bestRounds >= config.patience) break;
-    } else onProgress?.({ round: t + 1, rounds: config.rounds });
-    // No tree with a split: the gradients have nothing more to say (unless other rows or columns are drawn).
-    if (cuts === 0 && config.rowFraction === 1 && config.featureFraction === 1) break;
+      best = bestRound(losses);
+    }
+    await options.onRound?.({ trees, validationLoss: losses });
+    onProgress?.({
+      round: t + 1,
+      rounds: config.rounds,
+      ...(loss !== undefined && { validationLoss: loss }),
+    });
     await setImmediate();
   }
-  if (config.patience > 0 && losses.length > 0) trees.length = bestRounds * outputs;
+  if (config.patience > 0 && losses.length > 0) trees.length = best * outputs;
   return { bias, trees, binning, validationLoss: losses };
 }
 
-function highestWeight(weights: Float32Array | undefined): number {
+/** Rounds up to the first lowest loss. */
+function bestRound(losses: readonly number[]): number {
+  let best = 0;
+  for (let i = 1; i < losses.length; i++) if ((losses[i] as number) < (losses[best] as number)) best = i;
+  return losses.length === 0 ? 0 : best + 1;
+}
+
+function hasEnded(
+  trees: readonly GrownTree[],
+  losses: readonly number[],
+  best: number,
+  outputs: number,
+  { patience, rowFraction, featureFraction }: TrainingConfig,
+): boolean {
+  if (patience > 0 && losses.length > 0 && losses.length - best >= patience) return true;
+  if (rowFraction < 1 || featureFraction < 1 || trees.length === 0) return false;
+  // No tree with a split: the gradients have nothing more to say (unless other rows or columns are drawn).
+  return trees.slice(-outputs).every(({ child }) => child.length === 1);
+}
+
+export function highestWeight(weights: Float32Array | undefined): number {
   let highest = 0;
   for (const w of weights ?? [1]) if (w > highest) highest = w;
   return highest === 0 ? 1 : highest;

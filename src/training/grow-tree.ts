@@ -43,7 +43,7 @@ export async function growTree(
   const { output, features, monotone, learningRate, limits } = options;
   const find = (state: LeafState, depth: number, bounds: ValueBounds): Split | undefined =>
     limits.maxDepth !== 0 && depth >= limits.maxDepth ? undefined : finder.find(state, features, bounds);
-  const root = await source.openTree(output);
+  const root = await source.openTree(output, features);
   const tree: GrownTree = { child: [0], split: [undefined], value: [0], cover: [root.rows] };
   const leaves: Leaf[] = [{ node: 0, depth: 0, bounds: UNBOUNDED, best: find(root, 0, UNBOUNDED) }];
   let sums: readonly LeafSums[] | undefined;
@@ -57,6 +57,10 @@ export async function growTree(
     });
     const isLast = batch.length === 0 || batch.length === wanted || left === 1;
     const divided = isLast ? undefined : await source.divide(splits);
+    if (divided?.length === 0) {
+      sums = await source.closeTree([]);
+      break;
+    }
     sums = isLast ? await source.closeTree(splits) : undefined;
     splits.forEach(({ leaf, right }, i) => {
       const { node, depth, bounds, best } = leaves[leaf] as Leaf;

@@ -57,8 +57,12 @@ export interface HistogramSource {
   readonly outputs: number;
   /** Computes the gradients of all outputs at the present margins. */
   startRound(round: number): Promise<void>;
-  openTree(output: number): Promise<LeafState>;
-  /** Cuts leaves, each at most once; the answers stand in the order of the splits. */
+  /** `features`: the columns whose sums are wanted, ascending; the others' may be anything. Absent: all. */
+  openTree(output: number, features?: readonly number[]): Promise<LeafState>;
+  /**
+   * Cuts leaves, each at most once; the answers stand in the order of the splits. No answers where the rows cannot be asked
+   * any more in this tree: its leaves stay uncut, and it is closed with what is known.
+   */
   divide(splits: readonly LeafSplit[]): Promise<readonly DividedLeaf[]>;
   /** Makes the last cuts, of which no histograms are wanted, and sums up all leaves, in the order of their numbers. */
   closeTree(splits: readonly LeafSplit[]): Promise<readonly LeafSums[]>;

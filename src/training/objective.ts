@@ -57,18 +57,31 @@ export function baseMargins(
   weights: Float32Array | undefined,
   outputs: number,
 ): Float64Array {
+  return marginsOfShares(labelWeights(labels, weights, outputs), outputs);
+}
+
+/** Weight of each class in units of 2^-20; Float64Array of whole numbers, so that shards may be added up in any order. */
+export function labelWeights(
+  labels: Uint8Array,
+  weights: Float32Array | undefined,
+  outputs: number,
+): Float64Array {
   const shares = new Float64Array(Math.max(2, outputs));
-  let all = 0;
   for (let i = 0; i < labels.length; i++) {
-    // Fixed point again: a sum of floats would depend on the order.
-    const w = weights === undefined ? 1 : Math.round((weights[i] as number) * FIXED_POINT);
-    all += w;
+    const w = weights === undefined ? FIXED_POINT : Math.round((weights[i] as number) * FIXED_POINT);
     shares[labels[i] as number]! += w;
   }
+  return shares;
+}
+
+/** Base margins of classes with these weights. */
+export function marginsOfShares(shares: Float64Array, outputs: number): Float64Array {
   const [zeros, ones] = [shares[0] as number, shares[1] as number];
   if (outputs === 1) {
     const bias = ones === 0 ? -10 : zeros === 0 ? 10 : deterministicLog(ones / zeros);
     return Float64Array.of(Math.max(-10, Math.min(10, bias)));
   }
+  let all = 0;
+  for (const share of shares) all += share;
   return shares.map((share) => (share === 0 ? -10 : Math.max(-10, deterministicLog(share / all))));
 }

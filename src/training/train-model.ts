@@ -13,7 +13,7 @@ import {
   sumMargins,
 } from '../models/index.ts';
 import { type Binning, encodeRows, fitBinning } from './binning.ts';
-import { boost, type RoundProgress } from './boosting.ts';
+import { type Booster, boost, type RoundProgress } from './boosting.ts';
 import { resolveTrainingConfig, type TrainingConfig } from './config.ts';
 import {
   type DataSplit,
@@ -43,6 +43,10 @@ export interface TrainModelInput {
   readonly threads?: number;
   /** Rows per block of histogram sums; the model does not depend on it. */
   readonly blockRows?: number;
+  /** Where the trees are grown; on rows of this process where absent. */
+  readonly booster?: Booster;
+  /** The rows to train on are the booster's own: every row of the table is held out, and bins and statistics come from them. */
+  readonly isHeldOut?: boolean;
 }
 
 /** Where a model came from; goes into its manifest. */
@@ -100,7 +104,7 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
     );
   }
   checkTable(table);
-  const split = holdOut(table, config, seed);
+  const split = input.isHeldOut === true ? allHeldOut(table, seed) : holdOut(table, config, seed);
   const parts = {
     train: selectRows(table, split.train),
     validation: selectRows(table, split.validation),
@@ -115,7 +119,7 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
   const binning = fitBinning(table.values, table.columns, split.train, categories, config.maxBins);
   const bin = (rows: Uint32Array) => encodeRows(binning, table.values, table.columns, rows);
   const binned = bin(split.train);
-  const boosted = await boost(
+  const boosted = await (input.booster ?? boost)(
     { binned, labels: parts.train.labels, weights: parts.train.weights },
     {
       config,
@@ -206,6 +210,12 @@ export function holdOut(table: LabelledTable, config: TrainingConfig, seed: numb
       : splitByTime(rows, shares, config.split === 'time' ? table.times : undefined);
   if (config.maxRowsPerAttackType === 0) return split;
   return { ...split, train: limitAttackTypes(table, split.train, config.maxRowsPerAttackType, seed) };
+}
+
+/** Half of the rows stop the training, the other half calibrates. */
+function allHeldOut(table: LabelledTable, seed: number): DataSplit {
+  const train = Uint32Array.from(table.labels.keys());
+  return { ...splitStratified(table, train, { validation: 0.5, calibration: 0.5 }, seed), train };
 }
 
 /** Names rows that came from no file: sha-256 over the digests of values, labels, types and type names. */

@@ -108,6 +108,15 @@ export class KernelSource implements HistogramSource {
     }
   }
 
+  /** The margins of an output, training rows and rows held out, in place; whoever writes them takes the source's part. */
+  margins(output: number): { readonly training: Float64Array; readonly held: Float64Array } {
+    const m = this.#memory;
+    return {
+      training: m.f64(m.margins + output * m.rows * 8, this.#options.training.binned.rows),
+      held: m.f64(m.heldMargins + output * m.heldRows * 8, m.heldRows),
+    };
+  }
+
   async startRound(round: number): Promise<void> {
     const { outputs, seed, rowFraction, scales, hessianFactor, training, firstRow = 0 } = this.#options;
     const m = this.#memory;
