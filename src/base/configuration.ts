@@ -1,6 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { parse, YAMLParseError } from 'yaml';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { BaseError } from './errors.ts';
 
 /** Where a value in force came from. */
@@ -55,7 +54,7 @@ export async function resolveConfiguration<S extends z.ZodType>(
     if (text === undefined || !name.startsWith('GUARDIAN_') || RESERVED_VARIABLES.includes(name)) continue;
     const path = byVariable.get(name);
     if (path === undefined) throw invalid(`the environment variable ${name} is not a configuration field`);
-    setLeaf(merged, path, parseScalar(text));
+    setLeaf(merged, path, await parseScalar(text));
     origins.set(path, `environment ${name}`);
   }
   for (const [path, value] of Object.entries(sources.overrides ?? {})) {
@@ -64,7 +63,10 @@ export async function resolveConfiguration<S extends z.ZodType>(
   }
 
   const result = schema.safeParse(merged);
-  if (!result.success) throw invalid(z.prettifyError(result.error).replaceAll('\n', '; '), result.error);
+  if (!result.success) {
+    const { prettifyError } = await import('zod');
+    throw invalid(prettifyError(result.error).replaceAll('\n', '; '), result.error);
+  }
   return { values: deepFreeze(result.data), origins };
 }
 
@@ -86,19 +88,21 @@ async function readYaml(file: string): Promise<Tree> {
     if (error instanceof BaseError) throw error;
     throw invalid(`cannot read the configuration file ${file}`, error);
   }
+  const yaml = await import('yaml');
   try {
-    const value: unknown = parse(text, { maxAliasCount: 10, uniqueKeys: true });
+    const value: unknown = yaml.parse(text, { maxAliasCount: 10, uniqueKeys: true });
     if (value === null || value === undefined) return {};
     if (typeof value !== 'object' || Array.isArray(value)) throw invalid(`${file} must hold a mapping`);
     return value as Tree;
   } catch (error) {
-    if (error instanceof YAMLParseError) throw invalid(`${file} is not YAML: ${error.message}`, error);
+    if (error instanceof yaml.YAMLParseError) throw invalid(`${file} is not YAML: ${error.message}`, error);
     throw error;
   }
 }
 
 /** Environment values are read as YAML scalars or flow lists, so that `[10.0.0.0/8]` and `5` mean what they say. */
-function parseScalar(text: string): unknown {
+async function parseScalar(text: string): Promise<unknown> {
+  const { parse } = await import('yaml');
   try {
     return parse(text, { maxAliasCount: 0 });
   } catch {

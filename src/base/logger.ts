@@ -1,4 +1,4 @@
-import pino from 'pino';
+import { createRequire } from 'node:module';
 
 export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug';
 
@@ -18,8 +18,12 @@ export interface LoggerOptions {
   readonly write?: (line: string) => void;
 }
 
+/** Loaded with the first logger: what only reads files starts without it. */
+const load = createRequire(import.meta.url);
+
 /** A logger of flat fields: its type admits no objects, so that a secret inside one cannot slip through. */
 export function createLogger(options: LoggerOptions): Logger {
+  const pino: typeof import('pino') = load('pino');
   const destination =
     options.write === undefined ? pino.destination({ dest: 2, sync: true }) : { write: options.write };
   return pino(

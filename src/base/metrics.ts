@@ -1,4 +1,7 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { createRequire } from 'node:module';
+
+/** Loaded with the first metrics: what only reads files starts without it. */
+const load = createRequire(import.meta.url);
 
 /** Label values come from closed sets (codes, verdicts), never from the wire: series stay bounded. */
 export type Labels = Readonly<Record<string, string>>;
@@ -18,11 +21,12 @@ export const LATENCY_BUCKETS: readonly number[] = [
 
 /** The metrics of one guardian, in Prometheus' text format. Names carry the prefix `guardian_`. */
 export class Metrics {
-  readonly #registry = new Registry();
+  readonly #prometheus: typeof import('prom-client') = load('prom-client');
+  readonly #registry = new this.#prometheus.Registry();
   readonly contentType = this.#registry.contentType;
 
   counter(name: string, help: string, labelNames: readonly string[] = []): CounterMetric {
-    const counter = new Counter({
+    const counter = new this.#prometheus.Counter({
       name: `guardian_${name}`,
       help,
       labelNames: [...labelNames],
@@ -37,7 +41,7 @@ export class Metrics {
     labelNames: readonly string[] = [],
     buckets = LATENCY_BUCKETS,
   ): HistogramMetric {
-    const histogram = new Histogram({
+    const histogram = new this.#prometheus.Histogram({
       name: `guardian_${name}`,
       help,
       labelNames: [...labelNames],
@@ -49,7 +53,7 @@ export class Metrics {
 
   /** `read` is called at each scrape. */
   gauge(name: string, help: string, read: () => number): void {
-    new Gauge({
+    new this.#prometheus.Gauge({
       name: `guardian_${name}`,
       help,
       registers: [this.#registry],

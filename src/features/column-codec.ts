@@ -1,5 +1,6 @@
 import type { FeatureErrorCode } from './errors.ts';
-import { type FeatureColumn, isNumberTransform, type TextTransform } from './schema.ts';
+import type { FeatureColumn } from './schema.ts';
+import { isNumberTransform, type TextTransform } from './schema-limits.ts';
 import { deriveFromText } from './text-transforms.ts';
 
 const DECIMAL = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$/;

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import '../../test/support/seed.ts';
+import { checkSchema } from './check-schema.ts';
 import { ColumnCodec, readValue } from './column-codec.ts';
 import { encodeEvent, encodeEventInto } from './encode-event.ts';
 import { checkBatch, type FeatureBatch } from './feature-batch.ts';
 import { loadSchema } from './load-schema.ts';
-import { checkSchema, type FeatureColumn } from './schema.ts';
+import type { FeatureColumn } from './schema.ts';
 
 const base = { unit: 'x', transform: 'none', invalid: 'reject', missing: 'refuse', about: 'A column.' };
 const columns = [

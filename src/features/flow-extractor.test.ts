@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ConnectionState, FlowRecord } from '../traffic/index.ts';
+import { checkSchema } from './check-schema.ts';
 import { checkBatch } from './feature-batch.ts';
 import { FlowExtractor } from './flow-extractor.ts';
 import { LAST_WINDOW_COLUMNS } from './last-window-columns.ts';
 import { loadSchema } from './load-schema.ts';
-import { checkSchema, type LoadedSchema } from './schema.ts';
+import type { LoadedSchema } from './schema.ts';
 
 const core = await loadSchema('flow-core');
 

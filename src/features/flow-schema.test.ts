@@ -7,11 +7,12 @@ import '../../test/support/seed.ts';
 import { NaiveExtractor } from '../../test/support/naive-extractor.ts';
 import { randomFlow, randomKind } from '../../test/support/random-flows.ts';
 import { FLOW_NUMBERS, FlowBatch, type FlowRecord, MEASURES, SOURCE_KINDS } from '../traffic/index.ts';
+import { checkSchema } from './check-schema.ts';
 import { checkBatch } from './feature-batch.ts';
 import { FlowExtractor } from './flow-extractor.ts';
 import { FLOW_VALUES } from './flow-values.ts';
 import { loadSchema } from './load-schema.ts';
-import { checkSchema, type FeatureColumn, type LoadedSchema } from './schema.ts';
+import type { FeatureColumn, LoadedSchema } from './schema.ts';
 import { SLIDING_WINDOW_COLUMNS } from './sliding-windows.ts';
 
 const flow = await loadSchema('flow');

@@ -19,6 +19,7 @@ export { IndicatorCache } from './cache/indicator-cache.ts';
 export type { IndicatorAnswer, IndicatorLookup } from './cache/indicator-lookup.ts';
 export { NameFeatures } from './cache/name-features.ts';
 export type { ValueState } from './cache/value-state.ts';
+export { checkSchema, parseSchema } from './check-schema.ts';
 export { ColumnCodec, isTextTransform, readValue } from './column-codec.ts';
 export { type FeaturesConfig, featuresConfigSchema } from './config.ts';
 export { encodeEvent, encodeEventInto } from './encode-event.ts';
@@ -26,22 +27,18 @@ export { FEATURE_ERRORS, FeatureError, type FeatureErrorCode } from './errors.ts
 export { checkBatch, type FeatureBatch, type RejectedRow } from './feature-batch.ts';
 export { PROTOCOL_CLASSES, SERVICE_CLASSES, STATE_CLASSES } from './flow-classes.ts';
 export { FlowExtractor, type FlowExtractorCounters } from './flow-extractor.ts';
-export { loadSchema, PACKAGED_SCHEMAS, parseSchema } from './load-schema.ts';
+export { loadSchema, PACKAGED_SCHEMAS } from './load-schema.ts';
 export { RejectCounts, type RejectExample } from './reject-counts.ts';
 export {
-  checkSchema,
   type FeatureColumn,
   type FeatureSchema,
   type LoadedSchema,
-  NUMBER_TRANSFORMS,
-  SCHEMA_LIMITS,
   type SlidingWindowLimits,
   schemaBytes,
   schemaDigest,
   type TableLayout,
-  TEXT_TRANSFORMS,
-  type TextTransform,
   type WindowLimits,
 } from './schema.ts';
+export { NUMBER_TRANSFORMS, SCHEMA_LIMITS, TEXT_TRANSFORMS, type TextTransform } from './schema-limits.ts';
 export { readTable, TABLE_DEFAULTS, type Table, type TableCounters, type TableOptions } from './table.ts';
 export { deriveFromText } from './text-transforms.ts';

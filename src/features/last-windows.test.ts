@@ -3,10 +3,11 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import '../../test/support/seed.ts';
 import { CONNECTION_STATES, type FlowRecord } from '../traffic/index.ts';
+import { checkSchema } from './check-schema.ts';
 import { PROTOCOL_CLASSES, SERVICE_CLASSES, STATE_CLASSES } from './flow-classes.ts';
 import { FlowExtractor } from './flow-extractor.ts';
 import { loadSchema } from './load-schema.ts';
-import { checkSchema, type LoadedSchema, type WindowLimits } from './schema.ts';
+import type { LoadedSchema, WindowLimits } from './schema.ts';
 
 const core = await loadSchema('flow-core');
 

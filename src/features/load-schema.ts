@@ -1,7 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { FeatureError } from './errors.ts';
-import { checkSchema, type LoadedSchema, SCHEMA_LIMITS } from './schema.ts';
+import { type FeatureSchema, type LoadedSchema, sealSchema } from './schema.ts';
+import { SCHEMA_LIMITS } from './schema-limits.ts';
 
 /** Names of the schemas that come with the product. */
 export const PACKAGED_SCHEMAS = [
@@ -22,22 +23,13 @@ const NAME = /^[a-z][a-z0-9-]{0,62}$/;
  * Throws `features.schema-unknown` where there is none, `features.schema-malformed` where it is not valid.
  */
 export async function loadSchema(nameOrFile: string): Promise<LoadedSchema> {
-  const path = NAME.test(nameOrFile)
-    ? fileURLToPath(new URL(`../../schemas/${nameOrFile}.json`, import.meta.url))
-    : nameOrFile;
-  return parseSchema(await readBounded(path, nameOrFile), nameOrFile);
-}
-
-/** Parses and checks the text of a schema. `from` names it in messages. */
-export function parseSchema(content: string | Uint8Array, from = 'the schema'): LoadedSchema {
-  const text = typeof content === 'string' ? content : new TextDecoder().decode(content);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new FeatureError('features.schema-malformed', `${from}: expected JSON`, { cause });
+  if (NAME.test(nameOrFile)) {
+    const path = fileURLToPath(new URL(`../../schemas/${nameOrFile}.json`, import.meta.url));
+    // Part of the package and checked by its tests: what checks schemas need not be loaded.
+    return sealSchema(JSON.parse(await readBounded(path, nameOrFile)) as FeatureSchema);
   }
-  return checkSchema(value);
+  const { parseSchema } = await import('./check-schema.ts');
+  return parseSchema(await readBounded(nameOrFile, nameOrFile), nameOrFile);
 }
 
 async function readBounded(path: string, name: string): Promise<string> {

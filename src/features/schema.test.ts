@@ -3,8 +3,10 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { loadSchema, PACKAGED_SCHEMAS, parseSchema } from './load-schema.ts';
-import { checkSchema, SCHEMA_LIMITS, schemaBytes, schemaDigest } from './schema.ts';
+import { checkSchema, parseSchema } from './check-schema.ts';
+import { loadSchema, PACKAGED_SCHEMAS } from './load-schema.ts';
+import { schemaBytes, schemaDigest } from './schema.ts';
+import { SCHEMA_LIMITS } from './schema-limits.ts';
 
 /**
  * The digest of each shipped schema. Models are bound to it: who changes a schema raises its version, and a
@@ -66,6 +68,8 @@ describe('a feature schema', () => {
     assert.deepEqual(files.sort(), PACKAGED_SCHEMAS.map((name) => `${name}.json`).sort());
     for (const name of PACKAGED_SCHEMAS) {
       const { schema, id } = await loadSchema(name);
+      // Loading takes packaged schemas as they are.
+      assert.deepEqual({ schema, id }, checkSchema(schema));
       assert.deepEqual([name, schema.name, schema.version, id], [name, name, ...(SHIPPED[name] ?? [])]);
     }
   });

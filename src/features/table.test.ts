@@ -6,10 +6,11 @@ import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { requireData } from '../../test/support/requires.ts';
 import { sha256 } from '../crypto/index.ts';
+import { checkSchema } from './check-schema.ts';
 import { readValue } from './column-codec.ts';
 import { FeatureError } from './errors.ts';
 import { loadSchema } from './load-schema.ts';
-import { checkSchema, type FeatureColumn } from './schema.ts';
+import type { FeatureColumn } from './schema.ts';
 import { readTable, type Table, type TableOptions } from './table.ts';
 
 const base = { unit: 'x', transform: 'none', invalid: 'reject', missing: 'refuse', about: 'A column.' };

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import '../../test/support/seed.ts';
 import { loadSchema } from './load-schema.ts';
-import { TEXT_TRANSFORMS } from './schema.ts';
+import { TEXT_TRANSFORMS } from './schema-limits.ts';
 import { deriveFromText } from './text-transforms.ts';
 
 describe('numbers from a domain name', () => {

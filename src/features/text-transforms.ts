@@ -1,4 +1,4 @@
-import type { TextTransform } from './schema.ts';
+import type { TextTransform } from './schema-limits.ts';
 
 /** Forty of the commonest pairs of neighbouring letters in English running text. */
 const COMMON_BIGRAMS = new Set(

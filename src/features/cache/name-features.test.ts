@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { silentLogger } from '../../base/index.ts';
-import { TEXT_TRANSFORMS } from '../schema.ts';
+import { TEXT_TRANSFORMS } from '../schema-limits.ts';
 import { deriveFromText } from '../text-transforms.ts';
 import { NameFeatures } from './name-features.ts';
 

@@ -1,5 +1,5 @@
 import type { Bytes, Logger } from '../../base/index.ts';
-import { TEXT_TRANSFORMS, type TextTransform } from '../schema.ts';
+import { TEXT_TRANSFORMS, type TextTransform } from '../schema-limits.ts';
 import { deriveFromText } from '../text-transforms.ts';
 import { FeatureCache } from './feature-cache.ts';
 

@@ -1,8 +1,9 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { SchemaElement } from 'hyparquet';
-import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
+import type { ParquetWriter } from 'hyparquet-writer';
 import type { FlowRecord } from '../flow.ts';
 import { FLOW_CSV_COLUMNS, type FlowCsvColumn, flowToCsvRow } from '../flow-csv.ts';
+import type { FlushingBytes, FlushingWriter } from './flushing-writer.ts';
 
 /** Rows of a group: the memory held is that of one group. */
 const GROUP = 16_384;
@@ -24,14 +25,18 @@ const WHOLE = new Set<FlowCsvColumn>(['protocol', 'source_port', 'destination_po
  */
 export class FlowParquetWriter {
   readonly #file: FileHandle;
-  readonly #bytes = new FlushingBytes();
+  readonly #bytes: FlushingBytes;
   readonly #writer: ParquetWriter;
   readonly #extra: readonly string[];
   #cells: (string | number | boolean | null)[][] = FLOW_CSV_COLUMNS.map(() => []);
   #values: Float32Array[];
   #rows = 0;
 
-  private constructor(file: FileHandle, extra: readonly string[]) {
+  private constructor(
+    file: FileHandle,
+    extra: readonly string[],
+    newWriter: (schema: SchemaElement[]) => FlushingWriter,
+  ) {
     this.#file = file;
     this.#extra = extra;
     this.#values = extra.map(() => new Float32Array(GROUP));
@@ -40,16 +45,15 @@ export class FlowParquetWriter {
       ...FLOW_CSV_COLUMNS.map((name) => elementOf(name)),
       ...extra.map((name): SchemaElement => ({ name, type: 'FLOAT', repetition_type: 'REQUIRED' })),
     ];
-    this.#writer = new ParquetWriter({
-      writer: this.#bytes,
-      schema,
-      statistics: false,
-      createdBy: 'ai-guardian',
-    });
+    const { writer, bytes } = newWriter(schema);
+    this.#writer = writer;
+    this.#bytes = bytes;
   }
 
   static async create(path: string, extra: readonly string[]): Promise<FlowParquetWriter> {
-    return new FlowParquetWriter(await open(path, 'wx'), extra);
+    // Loaded when it is needed: most runs write no Parquet.
+    const { newFlushingWriter } = await import('./flushing-writer.ts');
+    return new FlowParquetWriter(await open(path, 'wx'), extra, newFlushingWriter);
   }
 
   /** `values`: row-major, a row for each flow, a column for each extra name; copied. */
@@ -93,17 +97,6 @@ export class FlowParquetWriter {
     this.#rows = 0;
     await this.#bytes.drain(this.#file);
   }
-}
-
-/** Bytes that leave memory for a file between two row groups, while the offsets go on counting. */
-class FlushingBytes extends ByteWriter {
-  async drain(file: FileHandle): Promise<void> {
-    const bytes = new Uint8Array(this.buffer, 0, this.index);
-    for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
-    this.index = 0;
-  }
-
-  override finish(): void {}
 }
 
 function elementOf(name: FlowCsvColumn): SchemaElement {
