@@ -17,6 +17,11 @@ export const MODELS_ERRORS = {
     retry: false,
     says: 'A number handed to a metric, calibration or certificate lies outside its range.',
   },
+  'models.certificate-malformed': {
+    category: 'security',
+    retry: false,
+    says: 'The bytes are no certificate of a known version, or its claims say more than their counts show.',
+  },
   'models.onnx-refused': {
     category: 'model',
     retry: false,

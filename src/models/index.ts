@@ -6,14 +6,26 @@ export {
   IDENTITY_CALIBRATION,
 } from './calibration.ts';
 export {
-  CERTIFY_DEFAULTS,
+  CERTIFICATE_FORMAT_VERSION,
   type Certificate,
+  encodeCertificate,
+  MAX_CERTIFICATE_DAYS,
+  parseCertificate,
+} from './certificate.ts';
+export {
+  CERTIFICATE_ORIGINS,
+  CERTIFIED_SIDES,
+  CERTIFY_DEFAULTS,
   type CertificateOrigin,
   type CertifiedSide,
   type CertifyInput,
   type CertifyOptions,
+  type Claim,
   certify,
-} from './certificate.ts';
+  describeClaim,
+  type EpisodeBound,
+  sideConfidence,
+} from './certify.ts';
 export {
   BoostedModel,
   type BoostedModelParts,
@@ -79,7 +91,7 @@ export { exportOnnx, ONNX_NAMES } from './onnx/export-onnx.ts';
 export { importLightGbm } from './onnx/import-lightgbm.ts';
 export { importOnnxTrees } from './onnx/import-onnx.ts';
 export type { ImportedTrees } from './onnx/imported-trees.ts';
-export type { Score } from './score.ts';
+export type { CertificateState, Score } from './score.ts';
 export { incompleteBeta, inverseIncompleteBeta, logGamma } from './special-functions.ts';
 export { type FittedStatistics, fitStatistics, QUANTILES, quantileOf } from './statistics.ts';
 export {

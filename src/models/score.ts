@@ -1,6 +1,16 @@
 import type { Digest, Probability } from '../base/index.ts';
 import type { Contribution } from './detection-model.ts';
 
+/**
+ * How far the model may be trusted to decide alone, for this row:
+ * - `absent`: it has no certificate.
+ * - `refused`: it has one that permits nothing here: from the lab or public data, for another threshold or source kind.
+ * - `suspended`: live traffic has not passed the shift test, or no longer does, or the certificate has expired.
+ * - `uncovered`: it is active, but speaks of surer decisions than this one.
+ * - `active`: it speaks of this decision.
+ */
+export type CertificateState = 'absent' | 'suspended' | 'refused' | 'uncovered' | 'active';
+
 /** What the engine says of one row; one immutable record from here to the alert. */
 export interface Score {
   /** Calibrated P(attack). */
@@ -13,7 +23,7 @@ export interface Score {
   /** Why it abstained or is degraded. */
   readonly reason?: string;
   readonly model: { readonly name: string; readonly version: string; readonly digest: Digest };
-  readonly certificate: 'absent' | 'suspended' | 'refused' | 'active';
+  readonly certificate: CertificateState;
   readonly topFeatures?: readonly Contribution[];
   /** Present where an attack row is like nothing in training, normal or attack. */
   readonly novelty?: {

@@ -1,4 +1,5 @@
 export type { RoundProgress } from './boosting.ts';
+export { type CertifyModelInput, certifyModel, type ModelCertification } from './certify-model.ts';
 export {
   resolveTrainingConfig,
   type ThresholdPolicy,

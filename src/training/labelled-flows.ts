@@ -37,6 +37,8 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
   const types: number[] = [];
   const times: number[] = [];
   const weights: number[] = [];
+  const episodes: number[] = [];
+  const episodeOf = new Map<string, number>();
   const parts: Float32Array[] = [];
   for await (const flows of input.batches) {
     const records = flows.records();
@@ -49,6 +51,9 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
       if (type === -1) type = typeNames.push(label) - 1;
       types.push(type);
       times.push(flow.endMs);
+      const episode = `${flow.sourceAddress} ${type}`;
+      if (!episodeOf.has(episode)) episodeOf.set(episode, episodeOf.size);
+      episodes.push(episodeOf.get(episode) as number);
       if (weightOf !== undefined) weights.push(weightOf(flow));
       parts.push(batch.values.slice(row * columns, (row + 1) * columns));
     }
@@ -71,6 +76,7 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
     typeIndex: Uint16Array.from(types),
     typeNames,
     times: Float64Array.from(times),
+    episodes: Uint32Array.from(episodes),
     ...(weightOf === undefined ? {} : { weights: Float32Array.from(weights) }),
     ...(digest === undefined ? {} : { digest }),
   };

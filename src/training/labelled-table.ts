@@ -18,6 +18,8 @@ export interface LabelledTable {
   readonly times?: Float64Array;
   /** Weight of each row, 0 to 1024; 1 where absent. */
   readonly weights?: Float32Array;
+  /** Number of the episode of each row: flows of one source and label; absent where rows name no source. */
+  readonly episodes?: Uint32Array;
   /** Of the data the rows came from; computed from the rows where absent. */
   readonly digest?: Digest;
 }
@@ -27,13 +29,14 @@ export const MAX_WEIGHT = 1024;
 
 /** Refuses a table whose parts do not fit each other. Throws training.table-invalid. */
 export function checkTable(table: LabelledTable): void {
-  const { rows, columns, values, labels, typeIndex, typeNames, times, weights } = table;
+  const { rows, columns, values, labels, typeIndex, typeNames, times, weights, episodes } = table;
   const lengths = [
     ['values', values.length, rows * columns],
     ['labels', labels.length, rows],
     ['typeIndex', typeIndex.length, rows],
     ['times', times?.length ?? rows, rows],
     ['weights', weights?.length ?? rows, rows],
+    ['episodes', episodes?.length ?? rows, rows],
   ] as const;
   for (const [name, length, expected] of lengths) {
     if (length !== expected) throw invalid(`${name} has ${length} entries, expected ${expected}`);
@@ -66,6 +69,7 @@ export function selectRows(table: LabelledTable, rows: ArrayLike<number>): Label
   const typeIndex = new Uint16Array(n);
   const times = table.times && new Float64Array(n);
   const weights = table.weights && new Float32Array(n);
+  const episodes = table.episodes && new Uint32Array(n);
   for (let i = 0; i < n; i++) {
     const r = rows[i] as number;
     values.set(table.values.subarray(r * columns, (r + 1) * columns), i * columns);
@@ -73,6 +77,7 @@ export function selectRows(table: LabelledTable, rows: ArrayLike<number>): Label
     typeIndex[i] = table.typeIndex[r] as number;
     if (times !== undefined) times[i] = table.times?.[r] as number;
     if (weights !== undefined) weights[i] = table.weights?.[r] as number;
+    if (episodes !== undefined) episodes[i] = table.episodes?.[r] as number;
   }
   return {
     rows: n,
@@ -83,12 +88,13 @@ export function selectRows(table: LabelledTable, rows: ArrayLike<number>): Label
     typeNames: table.typeNames,
     ...(times && { times }),
     ...(weights && { weights }),
+    ...(episodes && { episodes }),
     ...(table.digest && { digest: table.digest }),
   };
 }
 
 /**
- * The rows of several tables of one schema, one behind the other. Types of one name become one; weights and times stay
+ * The rows of several tables of one schema, one behind the other. Types of one name become one; weights, times and episodes stay
  * where every table has them, so does the digest: of the tables' digests. Throws training.table-invalid.
  */
 export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
@@ -101,7 +107,9 @@ export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
   const typeIndex = new Uint16Array(rows);
   const times = tables.every((table) => table.times) ? new Float64Array(rows) : undefined;
   const weights = tables.every((table) => table.weights) ? new Float32Array(rows) : undefined;
+  const episodes = tables.every((table) => table.episodes) ? new Uint32Array(rows) : undefined;
   let at = 0;
+  let firstEpisode = 0;
   for (const table of tables) {
     if (table.columns !== first.columns) {
       throw invalid(`a table has ${table.columns} columns, the first ${first.columns}`);
@@ -118,6 +126,15 @@ export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
     );
     if (table.times !== undefined) times?.set(table.times, at);
     if (table.weights !== undefined) weights?.set(table.weights, at);
+    if (episodes !== undefined && table.episodes !== undefined) {
+      // An episode does not reach into another table.
+      const offset = firstEpisode;
+      episodes.set(
+        table.episodes.map((episode) => episode + offset),
+        at,
+      );
+      firstEpisode += table.episodes.reduce((most, episode) => Math.max(most, episode + 1), 0);
+    }
     at += table.rows;
   }
   const digests = tables.map(({ digest }) => digest);
@@ -130,6 +147,7 @@ export function joinTables(tables: readonly LabelledTable[]): LabelledTable {
     typeNames,
     ...(times && { times }),
     ...(weights && { weights }),
+    ...(episodes && { episodes }),
     ...(digests.every((digest) => digest !== undefined) && { digest: sha256(canonicalJson(digests)) }),
   };
 }
