@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { SeededRandom } from '../base/index.ts';
 import type { Binning, LabelledBins } from './binning.ts';
+import { addGrownTree } from './checkpoint/add-grown-tree.ts';
 import type { TrainingConfig } from './config.ts';
 import { type GrownTree, growTree } from './grow-tree.ts';
 import type { HistogramSource } from './histogram-source.ts';
@@ -77,6 +78,10 @@ export interface BoostingOptions {
   readonly threads?: number | undefined;
   /** Rows per block of histogram sums; the result does not depend on it. */
   readonly blockRows?: number | undefined;
+  /** Where to go on. */
+  readonly resume?: GrownSoFar | undefined;
+  /** Called after each round, before the next begins. */
+  readonly onRound?: GrowthOptions['onRound'];
 }
 
 /**
@@ -85,6 +90,7 @@ export interface BoostingOptions {
  */
 export async function boost(training: LabelledBins, options: BoostingOptions): Promise<BoostedTrees> {
   const { config, seed, validation, monotone, onProgress, classes = 2, threads = 1, blockRows } = options;
+  const { resume, onRound } = options;
   const constants = runConstants(training, config, classes);
   const { maxLeaves, rowFraction, gradientLevels } = config;
   const source = new KernelSource({
@@ -92,7 +98,12 @@ export async function boost(training: LabelledBins, options: BoostingOptions): P
     ...constants,
   });
   try {
-    return await growTrees(source, { config, seed, monotone, onProgress, ...constants });
+    resume?.trees.forEach((tree, t) => {
+      const margins = source.margins(t % constants.outputs);
+      addGrownTree(tree, training.binned, margins.training);
+      if (validation !== undefined) addGrownTree(tree, validation.binned, margins.held);
+    });
+    return await growTrees(source, { config, seed, monotone, onProgress, resume, onRound, ...constants });
   } finally {
     await source.close();
   }

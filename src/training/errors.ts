@@ -47,6 +47,56 @@ export const TRAINING_ERRORS = {
     retry: false,
     says: 'A second sum was asked for whose group differs by so few members that subtracting would show their data.',
   },
+  'training.message-refused': {
+    category: 'security',
+    retry: false,
+    says: 'A message of distributed training is malformed, or asks for what a run does not allow; nothing was answered.',
+  },
+  'training.lease-lost': {
+    category: 'resource',
+    retry: true,
+    says: 'A worker or coordinator speaks under a lease that another one has taken meanwhile; it is refused.',
+  },
+  'training.workers-missing': {
+    category: 'resource',
+    retry: true,
+    says: 'No worker that can take the shards of a distributed run answered in time.',
+  },
+  'training.member-missing': {
+    category: 'resource',
+    retry: true,
+    says: 'A member of a secure run did not answer in time, and the run waits for everyone; nothing was revealed.',
+  },
+  'training.checkpoint-missing': {
+    category: 'resource',
+    retry: false,
+    says: 'There is no checkpoint to go on from; train without --resume to begin anew.',
+  },
+  'training.checkpoint-mismatch': {
+    category: 'validation',
+    retry: false,
+    says: 'The checkpoint is of another run: other data, configuration, schema, seed or trainer; the message names which.',
+  },
+  'training.checkpoint-unreadable': {
+    category: 'validation',
+    retry: false,
+    says: 'The checkpoint was written by another version of the trainer; begin anew.',
+  },
+  'training.checkpoint-tampered': {
+    category: 'security',
+    retry: false,
+    says: 'The checkpoint was torn, changed or exchanged since it was sealed; find out by whom, then begin anew.',
+  },
+  'training.checkpoint-rolled-back': {
+    category: 'security',
+    retry: false,
+    says: 'An older checkpoint was put in the place of the last one; find out by whom, then begin anew.',
+  },
+  'training.checkpoint-superseded': {
+    category: 'resource',
+    retry: false,
+    says: 'Another training of the same name has begun; this one goes on without checkpoints.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type TrainingErrorCode = keyof typeof TRAINING_ERRORS;

@@ -1,5 +1,13 @@
 export type { RoundProgress } from './boosting.ts';
 export { type CertifyModelInput, certifyModel, type ModelCertification } from './certify-model.ts';
+export type { CheckpointStore } from './checkpoint/checkpoint-store.ts';
+export { runDifferences, type TrainingRun, trainingRun } from './checkpoint/training-run.ts';
+export { STATE_MAGIC } from './checkpoint/training-state.ts';
+export {
+  type CheckpointCounts,
+  TrainingSteps,
+  type TrainingStepsOptions,
+} from './checkpoint/training-steps.ts';
 export {
   resolveTrainingConfig,
   type ThresholdPolicy,

@@ -1,6 +1,7 @@
 import type { KindStage } from '../models/index.ts';
 import { type BinnedRows, selectBinnedRows } from './binning.ts';
 import { boost } from './boosting.ts';
+import type { TrainingSteps } from './checkpoint/training-steps.ts';
 import type { TrainingConfig } from './config.ts';
 import { TrainingError } from './errors.ts';
 import { flattenTrees } from './flatten-trees.ts';
@@ -26,7 +27,11 @@ export interface KindRows {
 export async function trainKinds(
   rows: KindRows,
   config: TrainingConfig,
-  run: { readonly seed: number; readonly threads?: number | undefined },
+  run: {
+    readonly seed: number;
+    readonly threads?: number | undefined;
+    readonly steps?: TrainingSteps | undefined;
+  },
 ): Promise<TrainedKinds | undefined> {
   const attacks = Uint32Array.from(rows.labels.keys()).filter((r) => rows.labels[r] === 1);
   const counts = new Uint32Array(rows.typeNames.length);
@@ -52,7 +57,13 @@ export async function trainKinds(
   const labels = Uint8Array.from(named, (r) => types.indexOf(rows.typeIndex[r] as number));
   const { trees, bias } = await boost(
     { binned: selectBinnedRows(rows.binned, named), labels },
-    { ...run, config: kindConfig, classes: types.length },
+    {
+      seed: run.seed,
+      threads: run.threads,
+      config: kindConfig,
+      classes: types.length,
+      ...run.steps?.boosting('kinds'),
+    },
   );
   // Of two kinds the first has no trees: its margin is 0.
   if (types.length === 2) {

@@ -14,6 +14,7 @@ import {
 } from '../models/index.ts';
 import { type Binning, encodeRows, fitBinning } from './binning.ts';
 import { type Booster, boost, type RoundProgress } from './boosting.ts';
+import type { TrainingSteps } from './checkpoint/training-steps.ts';
 import { resolveTrainingConfig, type TrainingConfig } from './config.ts';
 import {
   type DataSplit,
@@ -45,6 +46,8 @@ export interface TrainModelInput {
   readonly blockRows?: number;
   /** Where the trees are grown; on rows of this process where absent. */
   readonly booster?: Booster;
+  /** Takes up and saves what is done; nothing is saved where absent. */
+  readonly steps?: TrainingSteps;
   /** The rows to train on are the booster's own: every row of the table is held out, and bins and statistics come from them. */
   readonly isHeldOut?: boolean;
 }
@@ -129,10 +132,15 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
       onProgress: input.onProgress,
       threads: input.threads,
       blockRows: input.blockRows,
+      ...input.steps?.boosting('trees'),
     },
   );
   const named = config.kinds
-    ? await trainKinds({ ...parts.train, binned }, config, { seed, threads: input.threads })
+    ? await trainKinds({ ...parts.train, binned }, config, {
+        seed,
+        threads: input.threads,
+        steps: input.steps,
+      })
     : undefined;
   const detector = flattenTrees(boosted.trees, boosted.binning);
   const held = parts.calibration;

@@ -9,6 +9,8 @@ import {
   quantileOf,
   type ScoreTail,
 } from '../../models/index.ts';
+import { FOREST_CODE, NETWORK_CODE } from '../checkpoint/part-codes.ts';
+import type { TrainingSteps } from '../checkpoint/training-steps.ts';
 import { type LabelledTable, selectRows } from '../labelled-table.ts';
 import type { HybridConfig } from './config.ts';
 import { fitAutoencoder } from './fit-autoencoder.ts';
@@ -25,6 +27,7 @@ export interface NoveltyInput {
   readonly categories: readonly number[];
   readonly config: HybridConfig;
   readonly random: SeededRandom;
+  readonly steps?: TrainingSteps | undefined;
 }
 
 const BATCH = 128;
@@ -32,8 +35,8 @@ const LEARNING_RATE = 0.002;
 const NO_TAIL: ScoreTail = { scores: Float32Array.of(0), levels: Float32Array.of(0), slope: 0 };
 
 /** Fits the detectors on normal traffic, their levels on held-out normal traffic, and keeps attacks to compare with. */
-export function fitNovelty(input: NoveltyInput): NoveltyParts {
-  const { table, train, held, categories, config, random } = input;
+export async function fitNovelty(input: NoveltyInput): Promise<NoveltyParts> {
+  const { table, train, held, categories, config, random, steps } = input;
   const isNormal = (r: number): boolean => table.labels[r] === 0;
   const normals = train.filter(isNormal);
   const encoding = fitEncoding(table, normals, categories, { categoryScale: 1 });
@@ -45,26 +48,23 @@ export function fitNovelty(input: NoveltyInput): NoveltyParts {
   };
   const points = encode(random.shuffle([...normals]).slice(0, config.normals));
   const attacks = drawAttacks(table, train, config.attacksPerType, random);
+  const { forestTrees: trees, forestSample: sample, autoencoder: hidden, autoencoderEpochs: epochs } = config;
+  // Forks are taken in order, whether or not their part was fitted before.
+  const [forestRandom, autoencoderRandom] = [random.fork(), random.fork()];
+  const forest = () => fitForest(points, width, { trees, sample }, forestRandom);
+  const autoencoder = () =>
+    fitAutoencoder(
+      points,
+      width,
+      { hidden, epochs, batch: BATCH, learningRate: LEARNING_RATE },
+      autoencoderRandom,
+    );
   const parts: NoveltyParts = {
     encoding,
     normals: points,
-    forest: fitForest(
-      points,
-      width,
-      { trees: config.forestTrees, sample: config.forestSample },
-      random.fork(),
-    ),
-    autoencoder: fitAutoencoder(
-      points,
-      width,
-      {
-        hidden: config.autoencoder,
-        epochs: config.autoencoderEpochs,
-        batch: BATCH,
-        learningRate: LEARNING_RATE,
-      },
-      random.fork(),
-    ),
+    forest: steps === undefined ? forest() : await steps.part('forest', forest, FOREST_CODE),
+    autoencoder:
+      steps === undefined ? autoencoder() : await steps.part('autoencoder', autoencoder, NETWORK_CODE),
     tails: perDetector(() => NO_TAIL),
     weights: config.weights,
     cap: config.cap,

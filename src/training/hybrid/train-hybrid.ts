@@ -69,13 +69,14 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
   const random = new SeededRandom(seed);
   const held = selectRows(table, parts.calibration);
   const draws = await trainTrees(input, config, { rows: parts.train, normals, held, random });
-  const novelty = fitNovelty({
+  const novelty = await fitNovelty({
     table,
     train: parts.train,
     held: parts.calibration,
     categories,
     config: hybrid,
     random: random.fork(),
+    steps: input.steps,
   });
   const train = selectRows(table, parts.train);
   const named = config.kinds ? await nameKinds(train, categories, config, input) : undefined;
@@ -166,6 +167,7 @@ async function trainTrees(
       table: exposeTable(input.table, rows, { ...hybrid, exposure, blocks }, random.fork()),
       config: { ...config, ...WHOLE_TABLE },
       seed: random.uint32(),
+      ...(input.steps && { steps: input.steps.within(`draw ${run}`) }),
       ...(input.onProgress && { onProgress: progressOf(input.onProgress, run, runs) }),
     });
     return model;
@@ -211,12 +213,13 @@ function nameKinds(
   train: LabelledTable,
   categories: readonly number[],
   config: TrainingConfig,
-  { seed, threads }: TrainModelInput,
+  { seed, threads, steps }: TrainModelInput,
 ) {
   const rows = Uint32Array.from(train.labels.keys());
   const binning = fitBinning(train.values, train.columns, rows, categories, config.maxBins);
   return trainKinds({ ...train, binned: encodeRows(binning, train.values, train.columns, rows) }, config, {
     seed,
     threads,
+    steps,
   });
 }
