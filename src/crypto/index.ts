@@ -28,6 +28,13 @@ export {
 } from './pkcs11-key-store.ts';
 export { SOFTHSM_PATHS } from './pkcs11-module.ts';
 export { isPkcs11Uri, type Pkcs11Uri, parsePkcs11Uri } from './pkcs11-uri.ts';
+export {
+  isSealedFile,
+  readSealedFile,
+  type SealedFile,
+  type SealedHeader,
+  sealStream,
+} from './sealed-file.ts';
 export { isSecretMemoryLocked, SecretBuffer } from './secret-buffer.ts';
 export { dssePreAuthEncoding, verifySignature } from './signatures.ts';
 export { ensureSoftHsmToken, type SoftHsmTokenOptions } from './softhsm-token.ts';
