@@ -27,6 +27,10 @@ export const AUDITABLE_ACTIONS = {
     about: 'Data for the gates is named by its digest.',
     from: ['Registry.registerGateData', 'POST /v1/models/:name/gate-data'],
   },
+  'model.certify': {
+    about: 'A version is certified on those data.',
+    from: ['Registry.certify', 'POST /v1/models/:name/certify'],
+  },
   'model.promote': {
     about: 'An alias is pointed at a version.',
     from: ['Registry.promote', 'POST /v1/models/:name/promote'],
@@ -91,6 +95,11 @@ export const AUDITABLE_ACTIONS = {
     from: ['POST /v1/access', 'POST /v1/access/certificates'],
   },
   'access.revoke': { about: 'A way in is taken.', from: ['DELETE /v1/access/:id'] },
+  'data.seal': {
+    about: 'A key is made that seals training data or a checkpoint.',
+    from: ['POST /v1/training/keys'],
+  },
+  'data.open': { about: 'Such a key is handed out again.', from: ['POST /v1/training/keys/open'] },
   'features.extract': {
     about: 'Features of a source are made: for a file, for training, or live.',
     from: ['POST /v1/extractions'],
@@ -102,13 +111,16 @@ export const AUDITABLE_ACTIONS = {
 
 /**
  * What changes something and is to stand in no log, and why: traffic and what is found in it are kept by the detections,
- * and a verification changes nothing. It is not part of what coverage counts.
+ * and a verification changes nothing. The number of a checkpoint rises with each tree: it is the mark that the next one is
+ * held to. It is not part of what coverage counts.
  */
 export const NOT_AUDITABLE = [
   'POST /v1/events',
   'POST /v1/events/end',
   'POST /v1/score/:name',
   'POST /v1/audit/verify',
+  'POST /v1/training/checkpoints/:name',
+  'DELETE /v1/training/checkpoints/:name',
   'POST /v2/models/:name/infer',
   'POST /v2/models/:name/versions/:version/infer',
 ] as const;

@@ -41,6 +41,7 @@ import type { FlowBatch } from '../traffic/index.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
 import { ModelShelf } from './model-shelf.ts';
+import { TrainingKeys } from './training-keys.ts';
 
 export interface GuardianOptions {
   readonly stateFolder: string;
@@ -94,6 +95,7 @@ export class Guardian {
   readonly guardrails: Guardrails;
   readonly monitor: Monitor;
   readonly updates: UpdateService;
+  readonly trainingKeys: TrainingKeys;
   readonly #owner: StateOwner;
   readonly #publisher: CheckpointPublisher;
   readonly #denials: DenialCollapser;
@@ -127,6 +129,7 @@ export class Guardian {
       clock,
       folder: join(this.stateFolder, 'updates'),
     });
+    this.trainingKeys = new TrainingKeys({ keys, log, database: this.database });
     const { metrics, logger, monitor } = this;
     const { indicators } = options;
     const knowledge = new FeatureKnowledge({

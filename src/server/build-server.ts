@@ -11,6 +11,7 @@ import { inferenceHandlers } from './handle-inference.ts';
 import { keyHandlers } from './handle-keys.ts';
 import { modelHandlers } from './handle-models.ts';
 import { statusHandlers } from './handle-status.ts';
+import { trainingHandlers } from './handle-training.ts';
 import { updateHandlers } from './handle-updates.ts';
 import { type Call, type Handlers, parsePart, type ServedGuardian, type ServerContext } from './handler.ts';
 import { SERVER_LIMITS } from './limits.ts';
@@ -36,6 +37,7 @@ const HANDLERS: Handlers = {
   ...updateHandlers,
   ...auditHandlers,
   ...keyHandlers,
+  ...trainingHandlers,
   ...accessHandlers,
   ...statusHandlers,
 };

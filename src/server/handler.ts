@@ -24,6 +24,7 @@ export type ServedGuardian = Pick<
   | 'detections'
   | 'monitor'
   | 'updates'
+  | 'trainingKeys'
   | 'blobs'
   | 'modelName'
   | 'load'

@@ -6,6 +6,7 @@ import { KEY_ROUTES } from './key-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import * as requests from './requests.ts';
 import type { Role } from './roles.ts';
+import { TRAINING_ROUTES } from './training-routes.ts';
 import { UPDATE_ROUTES } from './update-routes.ts';
 
 /** What is known about a route before any code of it runs. */
@@ -233,6 +234,7 @@ export const ROUTES = {
 
   ...CUSTODY_ROUTES,
   ...UPDATE_ROUTES,
+  ...TRAINING_ROUTES,
 
   'GET /v1/audit': {
     role: 'auditor',

@@ -1,0 +1,35 @@
+import type { SecretBuffer } from '../crypto/index.ts';
+import type { Handlers } from './handler.ts';
+
+export const trainingHandlers = {
+  'POST /v1/training/keys': async ({ guardian, body, caller }) => {
+    const subject = body.subject.toWellFormed();
+    const { wraps, key } = await guardian.trainingKeys.make(body.purpose, subject, caller.principal);
+    return { wraps, key: textOf(key) };
+  },
+  'POST /v1/training/keys/open': async ({ guardian, body, caller }) => {
+    const { purpose, wraps } = body;
+    const by = { subject: body.subject.toWellFormed(), principal: caller.principal };
+    return { key: textOf(await guardian.trainingKeys.open(purpose, wraps, by)) };
+  },
+  'GET /v1/training/checkpoints': async ({ guardian }) => ({
+    checkpoints: await guardian.trainingKeys.marks(),
+  }),
+  'POST /v1/training/checkpoints/:name': async ({ guardian, path, body }) => {
+    await guardian.trainingKeys.mark(path.name, body);
+    return {};
+  },
+  'DELETE /v1/training/checkpoints/:name': async ({ guardian, path, query }) => {
+    await guardian.trainingKeys.forget(path.name, query.key);
+    return {};
+  },
+} satisfies Partial<Handlers>;
+
+/** The text cannot be wiped; the key goes to a process of the same user, or over TLS to an admin. */
+function textOf(key: SecretBuffer): string {
+  try {
+    return key.use((bytes) => Buffer.from(bytes).toString('base64'));
+  } finally {
+    key.wipe();
+  }
+}

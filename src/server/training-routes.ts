@@ -1,0 +1,73 @@
+import { z } from 'zod';
+import * as answers from './answers.ts';
+import { SERVER_LIMITS } from './limits.ts';
+import { modelPath } from './requests.ts';
+
+const { bodyBytes } = SERVER_LIMITS;
+
+const purpose = z.enum(['data', 'checkpoint']);
+const subject = z.string().min(1).max(1_024).describe('what is sealed: a file or a model in training');
+const wraps = z
+  .strictObject({
+    v: z.literal(1),
+    dataKeyId: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/),
+    wraps: z
+      .array(
+        z.strictObject({
+          keyId: z.string().min(1).max(128),
+          recipient: z.enum(['store', 'recovery']),
+          wrapped: z
+            .string()
+            .max(1_024)
+            .regex(/^[A-Za-z0-9+/]+={0,2}$/, 'expected base64'),
+        }),
+      )
+      .min(1)
+      .max(8),
+  })
+  .describe('as the sealed file has them');
+const key = z.string().describe('32 bytes in base64');
+const mark = z.strictObject({
+  run: z.string().regex(/^sha256:[0-9a-f]{64}$/),
+  dataKeyId: z.string().regex(/^checkpoint-[0-9a-f]{16}$/),
+  counter: z.int().min(0),
+});
+
+/** Routes of sealed training data and of checkpoints; part of `ROUTES`, which checks their form. */
+export const TRAINING_ROUTES = {
+  'POST /v1/training/keys': {
+    role: 'admin',
+    about: 'Makes a key that seals a file, wrapped by the key store.',
+    body: z.strictObject({ purpose, subject }),
+    bodyBytes,
+    answer: z.strictObject({ wraps: z.looseObject({}), key }),
+    status: 201,
+  },
+  'POST /v1/training/keys/open': {
+    role: 'admin',
+    about: 'Opens such a key by its wraps.',
+    body: z.strictObject({ purpose, subject, wraps }),
+    bodyBytes,
+    answer: z.strictObject({ key }),
+  },
+  'GET /v1/training/checkpoints': {
+    role: 'viewer',
+    about: 'The last checkpoint of each model in training, by its number.',
+    answer: z.strictObject({ checkpoints: z.record(z.string(), z.looseObject({})) }),
+  },
+  'POST /v1/training/checkpoints/:name': {
+    role: 'admin',
+    about: 'Marks a checkpoint as the last: no older one is resumed from.',
+    path: modelPath,
+    body: mark,
+    bodyBytes,
+    answer: answers.anyObject,
+  },
+  'DELETE /v1/training/checkpoints/:name': {
+    role: 'admin',
+    about: 'Forgets a checkpoint: it is not resumed from any more.',
+    path: modelPath,
+    query: z.strictObject({ key: mark.shape.dataKeyId.optional() }),
+    answer: answers.anyObject,
+  },
+} as const;
