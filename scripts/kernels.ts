@@ -11,6 +11,7 @@ export const KERNELS: Readonly<Record<string, Memory>> = {
   dense: 'private',
   meter: 'private',
   predict: 'private',
+  windows: 'private',
 };
 
 const FLAGS: Readonly<Record<Memory, readonly string[]>> = {

@@ -177,8 +177,8 @@ export class FlowExtractor {
       // Infinity minus itself is NaN, too.
       const span = (numbers[ends + row] as number) - (numbers[starts + row] as number);
       if (span - span !== 0) this.#note(row, 'features.flow-malformed', -1);
-      else if (windows !== undefined) windows.add(batch, from + row, cells, this.#windowCell + row, BLOCK);
     }
+    windows?.add(batch, from, rows, this.#isRefused, cells, this.#windowCell);
     for (const { number, derive, cell, absentIn } of this.#steps) {
       if (absentIn.length > 0 && absentIn.includes(sourceKind)) cells.fill(Number.NaN, cell, cell + rows);
       else if (number >= 0) {

@@ -8,8 +8,16 @@ export interface FlowWindows {
   readonly remembered: number;
   readonly forgotten: number;
   /**
-   * Remembers a row of a batch and writes its values, itself included: the first at `cells[at]`, the others `stride`
-   * apart; NaN is missing. Allocates nothing.
+   * Remembers `rows` rows of a batch from row `from` on, BLOCK at most, but those that `leftOut` marks, and writes their
+   * values, each itself included: of the first row from `cells[at]` on, columns BLOCK apart; NaN is missing. Cells of
+   * rows that are left out, or are none, may change. Allocates nothing for a row.
    */
-  add(batch: FlowBatch, row: number, cells: Float64Array, at: number, stride: number): void;
+  add(
+    batch: FlowBatch,
+    from: number,
+    rows: number,
+    leftOut: Uint8Array,
+    cells: Float64Array,
+    at: number,
+  ): void;
 }

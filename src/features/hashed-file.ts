@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import type { Digest } from '../base/index.ts';
+import { type Digest, GuardianError } from '../base/index.ts';
 import { FeatureError } from './errors.ts';
 
 const CHUNK = 256 * 1024;
@@ -17,8 +17,12 @@ export class HashedFile {
   failure: FeatureError | undefined;
   readonly #hash = createHash('sha256');
 
-  constructor(path: string) {
+  readonly #bytes: AsyncIterable<Uint8Array> | undefined;
+
+  /** `bytes`: what is read in place of the file's own. */
+  constructor(path: string, bytes?: AsyncIterable<Uint8Array>) {
     this.path = path;
+    this.#bytes = bytes;
     this.failure = undefined;
   }
 
@@ -30,6 +34,8 @@ export class HashedFile {
         yield chunk;
       }
     } catch (cause) {
+      // What opens the bytes says itself why it does not.
+      if (this.#bytes !== undefined && cause instanceof GuardianError) throw cause;
       const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
       const message = `${this.path}: cannot be read (${reason})`;
       this.failure = new FeatureError('features.table-unreadable', message, { cause });
@@ -43,8 +49,9 @@ export class HashedFile {
   }
 
   async *#uncompressed(): AsyncGenerator<Uint8Array> {
-    const file = createReadStream(this.path, { highWaterMark: CHUNK });
-    const chunks = file[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+    const source: AsyncIterable<Uint8Array> =
+      this.#bytes ?? createReadStream(this.path, { highWaterMark: CHUNK });
+    const chunks = source[Symbol.asyncIterator]();
     try {
       const first = await chunks.next();
       if (first.done) return;
@@ -52,7 +59,7 @@ export class HashedFile {
       const whole = joined(first.value, chunks);
       yield* isGzip ? gunzipped(whole) : whole;
     } finally {
-      file.destroy();
+      await chunks.return?.();
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { FlowBatch } from '../traffic/index.ts';
+import { BLOCK } from './column-kernel.ts';
 import { DistinctCount } from './distinct-count.ts';
 import { FlowHistory, LINKS, NUMBERS } from './flow-history.ts';
 import type { FlowWindows } from './flow-windows.ts';
@@ -53,14 +54,27 @@ export class LastWindows implements FlowWindows {
     return this.#history.forgotten;
   }
 
-  add(batch: FlowBatch, row: number, cells: Float64Array, at: number, stride: number): void {
+  add(
+    batch: FlowBatch,
+    from: number,
+    rows: number,
+    leftOut: Uint8Array,
+    cells: Float64Array,
+    at: number,
+  ): void {
+    for (let row = 0; row < rows; row++) {
+      if (leftOut[row] === 0) this.#addRow(batch, from + row, cells, at + row);
+    }
+  }
+
+  #addRow(batch: FlowBatch, row: number, cells: Float64Array, at: number): void {
     const entry = this.#history.push(batch, row);
     const values = this.#row;
     this.#writeSource(entry, values);
     this.#writeDestination(entry, values);
     this.#writePair(entry, values);
     this.#writeChannel(entry, values);
-    for (let c = 0, to = at; c < values.length; c++, to += stride) cells[to] = values[c] as number;
+    for (let c = 0, to = at; c < values.length; c++, to += BLOCK) cells[to] = values[c] as number;
   }
 
   #writeSource(entry: number, out: Float64Array): void {

@@ -4,11 +4,13 @@ import fc from 'fast-check';
 import '../../test/support/seed.ts';
 import { NaiveSlidingWindows } from '../../test/support/naive-sliding-windows.ts';
 import { randomFlow } from '../../test/support/random-flows.ts';
+import { PlainSlidingWindows } from '../../test/twins/sliding-windows/plain-sliding-windows.ts';
+import { REGISTERS, SketchPool } from '../../test/twins/sliding-windows/sketch-pool.ts';
 import { SeededRandom } from '../base/index.ts';
 import { FlowBatch, type FlowRecord } from '../traffic/index.ts';
+import { BLOCK } from './column-kernel.ts';
 import { mixWord } from './fixed-hash.ts';
 import type { SlidingWindowLimits } from './schema.ts';
-import { REGISTERS, SketchPool } from './sketch-pool.ts';
 import { SLIDING_WINDOW_COLUMNS, SlidingWindows } from './sliding-windows.ts';
 
 const LIMITS: SlidingWindowLimits = {
@@ -21,15 +23,23 @@ const LIMITS: SlidingWindowLimits = {
   sketches: 64,
 };
 
-/** Values of each flow by column, of windows that were given the flows one by one. */
+const NONE = new Uint8Array(BLOCK);
+
+/** Values of each flow by column. */
 function valuesOf(flows: readonly FlowRecord[], limits: SlidingWindowLimits): Record<string, number>[] {
   const windows = new SlidingWindows(limits);
   const batch = FlowBatch.from(flows, 'packets');
-  const cells = new Float64Array(SLIDING_WINDOW_COLUMNS.length);
-  return flows.map((_, row) => {
-    windows.add(batch, row, cells, 0, 1);
-    return Object.fromEntries(SLIDING_WINDOW_COLUMNS.map((name, c) => [name, cells[c] as number]));
-  });
+  const cells = new Float64Array(SLIDING_WINDOW_COLUMNS.length * BLOCK);
+  const values: Record<string, number>[] = [];
+  for (let from = 0; from < flows.length; from += BLOCK) {
+    const rows = Math.min(BLOCK, flows.length - from);
+    windows.add(batch, from, rows, NONE, cells, 0);
+    for (let row = 0; row < rows; row++) {
+      const cell = (c: number) => cells[c * BLOCK + row] as number;
+      values.push(Object.fromEntries(SLIDING_WINDOW_COLUMNS.map((name, c) => [name, cell(c)])));
+    }
+  }
+  return values;
 }
 
 function agree(flows: readonly FlowRecord[], limits: SlidingWindowLimits): void {
@@ -93,6 +103,49 @@ describe('the sliding windows', () => {
     );
   });
 
+  test('are to the bit what plain arrays give, keys and sketches scarce or not, in blocks of any size', () => {
+    const rows = fc.integer({ min: 1, max: BLOCK });
+    fc.assert(
+      fc.property(
+        fc
+          .constantFrom(3_000, 60_000, 2_000_000)
+          .chain((span) => fc.array(randomFlow(span), { maxLength: 600 })),
+        fc.array(rows, { minLength: 1, maxLength: 20 }),
+        fc.record({
+          hosts: fc.constantFrom(2, 9, 1000),
+          pairs: fc.constantFrom(3, 40, 1000),
+          services: fc.constantFrom(2, 30, 1000),
+          destinationServices: fc.constantFrom(3, 30, 1000),
+          sketches: fc.constantFrom(1, 3, 64),
+        }),
+        fc.array(fc.boolean(), { minLength: BLOCK, maxLength: BLOCK }),
+        (flows, blocks, keys, leftOut) => {
+          const windows = new SlidingWindows({ ...LIMITS, ...keys });
+          const twin = new PlainSlidingWindows({ ...LIMITS, ...keys });
+          const batch = FlowBatch.from(flows, 'packets');
+          const cells = new Float64Array(SLIDING_WINDOW_COLUMNS.length * BLOCK);
+          const expected = new Float64Array(SLIDING_WINDOW_COLUMNS.length);
+          const marks = Uint8Array.from(leftOut, (isLeftOut) => (isLeftOut ? 1 : 0));
+          for (let from = 0, block = 0; from < flows.length; block++) {
+            const size = Math.min(blocks[block % blocks.length] as number, flows.length - from);
+            const left = block % 3 === 1 ? marks : NONE;
+            windows.add(batch, from, size, left, cells, 0);
+            for (let row = 0; row < size; row++) {
+              if (left[row] === 1) continue;
+              twin.add(batch, from + row, expected, 0, 1);
+              const got = expected.map((_, c) => cells[c * BLOCK + row] as number);
+              assert.deepEqual(new BigUint64Array(got.buffer), new BigUint64Array(expected.buffer));
+            }
+            from += size;
+          }
+          assert.deepEqual(windows.sketches, twin.sketches);
+          assert.deepEqual([windows.remembered, windows.forgotten], [twin.remembered, twin.forgotten]);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
   test('do not depend on the hash of their tables', () => {
     const flows = fc.sample(randomFlow(100_000), { numRuns: 2000, seed: 4 });
     const few = { ...LIMITS, hosts: 16, pairs: 40, services: 30, destinationServices: 30, sketches: 4 };
@@ -129,10 +182,10 @@ describe('the sliding windows', () => {
     const scan = Array.from({ length: 40 }, (_, i) => at(i, { destinationPort: i + 1 }));
     const windows = new SlidingWindows({ ...LIMITS, sketches: 1 });
     const batch = FlowBatch.from(scan, 'packets');
-    const cells = new Float64Array(SLIDING_WINDOW_COLUMNS.length);
-    for (let row = 0; row < scan.length; row++) windows.add(batch, row, cells, 0, 1);
+    const cells = new Float64Array(SLIDING_WINDOW_COLUMNS.length * BLOCK);
+    windows.add(batch, 0, scan.length, NONE, cells, 0);
     const [held, saturated] = ['src_services_long', 'dst_services_long'].map(
-      (name) => cells[SLIDING_WINDOW_COLUMNS.indexOf(name)] as number,
+      (name) => cells[SLIDING_WINDOW_COLUMNS.indexOf(name) * BLOCK + scan.length - 1] as number,
     );
     assert.ok(Math.abs((held ?? 0) - 40) <= 4, `estimated ${held}`);
     assert.equal(saturated, 16);

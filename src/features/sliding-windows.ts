@@ -1,13 +1,8 @@
 import { FLOW_NUMBER_INDEX as AT, type FlowBatch, IDENTITY, IDENTITY_WORDS } from '../traffic/index.ts';
-import { ClockTable } from './clock-table.ts';
-import { hashAddress, mixWord } from './fixed-hash.ts';
 import { hasFailed, serviceKey } from './flow-classes.ts';
 import type { FlowWindows } from './flow-windows.ts';
-import { PairIntervals } from './pair-intervals.ts';
 import type { SlidingWindowLimits } from './schema.ts';
-import { SketchPool } from './sketch-pool.ts';
-import { bucketOf } from './window-buckets.ts';
-import { WindowRecords } from './window-records.ts';
+import { WindowsKernel } from './windows-kernel.ts';
 
 /** Counts of both windows, then what each kind of key counts as distinct: in the short window, then in the long one. */
 const COUNTS = [
@@ -36,152 +31,87 @@ export const SLIDING_WINDOW_COLUMNS: readonly string[] = [
   'pair_interval_variation',
 ];
 
-const LONG = 3;
-const FIRST_SET = COUNTS.length;
-const OF_SOURCE = 0;
-const OF_DESTINATION = SLIDING_WINDOW_COLUMNS.indexOf('dst_flows_short');
-const OF_SERVICE = SLIDING_WINDOW_COLUMNS.indexOf('srv_flows_short');
-const OF_PAIR = SLIDING_WINDOW_COLUMNS.indexOf('pair_flows_short');
-const OF_DESTINATION_SERVICE = SLIDING_WINDOW_COLUMNS.indexOf('dst_srv_flows_short');
-const OF_INTERVALS = SLIDING_WINDOW_COLUMNS.indexOf('pair_interval_mean');
+/** Of a row that the kernel is given. */
+const FAILED = 1;
+const LEFT_OUT = 2;
 
 /**
  * Windows over start times of a flow's source, destination, service (protocol and responder's port), pair, and
  * destination with service, each a record that is brought up to date: the cost of a flow does not grow with the
- * windows. Their rules are those of `WindowRecords`, and which keys are remembered those of `ClockTable`. A host that
- * was forgotten comes back as a new one, with new pairs and services.
+ * windows. The work is done by `kernels/windows.ts`.
  *
- * Memory grows with the keys: about 0.5 KB for each source, destination and service, 0.4 KB for each pair and each service
- * of a destination, 3 KB a sketch.
+ * Time goes in buckets, 8 of them a span. The short window of a key is its last 4 buckets, the long one its last 4
+ * spans, the newest of each only as far as time has come. A flow counts in the bucket of its start. Where that is older
+ * than the short window it counts in the oldest bucket of that: late flows count when they are told of. A start later
+ * than all before moves the windows on. 16 flows in a row from before all of the long window say that the clock was set
+ * back, and the key begins anew.
+ *
+ * A set of distinct values holds up to 16 and the bucket each was last in, and is exact; the 17th makes it a sketch
+ * (HyperLogLog with linear counting below 2.5 registers; Flajolet, Fusy, Gandouet and Meunier, 2007; 256 registers, a
+ * standard error of 6.5 %) until the key was silent for a long window. Where no sketch is left it stays full, and values
+ * beyond the 16 are not counted.
+ *
+ * How regular the flows of a pair begin: mean and coefficient of variation of the times between successive starts, in
+ * order of arrival and by amount, so that late flows need no rule. The first 16 count alike, then older ones fade
+ * (exponentially weighted moments; T. Finch, "Incremental calculation of weighted mean and variance", 2009); missing
+ * below 3 intervals.
+ *
+ * Keys are remembered by second chance (F. J. Corbató, "A paging experiment with the Multics system", 1968): a hand goes
+ * round the keys, spares each that was seen since its last visit, and stops at the first other. Which key goes depends on
+ * the order of the keys alone, not on the hash. A host that was forgotten comes back as a new one, with new pairs and
+ * services.
+ *
+ * Memory grows with the keys: 0.5 KB for each source, destination and service, 0.4 KB for each pair and each service of a
+ * destination, 3 KB a sketch; what is not used yet is address space alone.
  */
 export class SlidingWindows implements FlowWindows {
   readonly columns = SLIDING_WINDOW_COLUMNS;
-  readonly #bucketMs: number;
-  readonly #sketches: SketchPool;
-  readonly #sources: ClockTable;
-  readonly #destinations: ClockTable;
-  readonly #services: ClockTable;
-  readonly #pairs: ClockTable;
-  readonly #destinationServices: ClockTable;
-  readonly #ofSource: WindowRecords;
-  readonly #ofDestination: WindowRecords;
-  readonly #ofService: WindowRecords;
-  readonly #ofPair: WindowRecords;
-  readonly #ofDestinationService: WindowRecords;
-  readonly #intervals: PairIntervals;
-  readonly #bytes = new Float64Array(2);
+  readonly #kernel: WindowsKernel;
 
   constructor(limits: SlidingWindowLimits) {
-    const sketches = new SketchPool(limits.sketches);
-    this.#bucketMs = limits.bucketMs;
-    this.#sketches = sketches;
-    this.#sources = new ClockTable(limits.hosts);
-    this.#destinations = new ClockTable(limits.hosts);
-    this.#services = new ClockTable(limits.services);
-    this.#pairs = new ClockTable(limits.pairs);
-    this.#destinationServices = new ClockTable(limits.destinationServices);
-    this.#ofSource = new WindowRecords(2, sketches);
-    this.#ofDestination = new WindowRecords(2, sketches);
-    this.#ofService = new WindowRecords(2, sketches);
-    this.#ofPair = new WindowRecords(1, sketches);
-    this.#ofDestinationService = new WindowRecords(1, sketches);
-    this.#intervals = new PairIntervals();
+    this.#kernel = new WindowsKernel(limits);
   }
 
   get remembered(): number {
-    return this.#tables.reduce((sum, { size }) => sum + size, 0);
+    return this.#kernel.functions.remembered();
   }
 
   get forgotten(): number {
-    return this.#tables.reduce((sum, { replaced }) => sum + replaced, 0);
+    return this.#kernel.functions.forgotten();
   }
 
   /** Sketches in use, and values left out because there was none. */
   get sketches(): { readonly used: number; readonly refused: number } {
-    return { used: this.#sketches.used, refused: this.#sketches.refused };
+    const { sketches_used, sketches_refused } = this.#kernel.functions;
+    return { used: sketches_used(), refused: sketches_refused() };
   }
 
-  add(batch: FlowBatch, row: number, cells: Float64Array, at: number, stride: number): void {
+  add(
+    batch: FlowBatch,
+    from: number,
+    rows: number,
+    leftOut: Uint8Array,
+    cells: Float64Array,
+    at: number,
+  ): void {
     const { identity, numbers, capacity } = batch;
-    const id = row * IDENTITY_WORDS;
-    const s = id + IDENTITY.source;
-    const d = id + IDENTITY.destination;
-    const kind = identity[id + IDENTITY.kind] as number;
-    const protocol = kind & 255;
-    const version = (kind >>> 8) & 255;
-    const service = serviceKey(protocol, (identity[id + IDENTITY.ports] as number) & 0xffff);
-    const failed = hasFailed(protocol, (identity[id + IDENTITY.outcome] as number) & 255);
-    const start = AT.start_ms * capacity + row;
-    const bucket = bucketOf(numbers, start, this.#bucketMs);
-    const bytes = this.#bytes;
-    bytes[0] = numbers[AT.forward_bytes * capacity + row] as number;
-    bytes[1] = numbers[AT.backward_bytes * capacity + row] as number;
-    const s0 = (identity[s] as number) | 0;
-    const s1 = (identity[s + 1] as number) | 0;
-    const s2 = (identity[s + 2] as number) | 0;
-    const s3 = (identity[s + 3] as number) | 0;
-    const d0 = (identity[d] as number) | 0;
-    const d1 = (identity[d + 1] as number) | 0;
-    const d2 = (identity[d + 2] as number) | 0;
-    const d3 = (identity[d + 3] as number) | 0;
-    const sourceHash = hashAddress(s0, s1, s2, s3, version);
-    const destinationHash = hashAddress(d0, d1, d2, d3, version);
-    const serviceHash = mixWord(service);
-
-    const source = this.#sources.acquire(s0, s1, s2, s3, version);
-    const ofSource = this.#ofSource;
-    ofSource.count(source, this.#sources.isNew, bucket, failed, bytes);
-    writeCounts(ofSource, cells, at + OF_SOURCE * stride, stride);
-    writeSet(ofSource, 0, destinationHash, cells, at + (OF_SOURCE + FIRST_SET) * stride, stride);
-    writeSet(ofSource, 1, serviceHash, cells, at + (OF_SOURCE + FIRST_SET + 2) * stride, stride);
-
-    const destination = this.#destinations.acquire(d0, d1, d2, d3, version);
-    const ofDestination = this.#ofDestination;
-    ofDestination.count(destination, this.#destinations.isNew, bucket, failed, bytes);
-    writeCounts(ofDestination, cells, at + OF_DESTINATION * stride, stride);
-    writeSet(ofDestination, 0, sourceHash, cells, at + (OF_DESTINATION + FIRST_SET) * stride, stride);
-    writeSet(ofDestination, 1, serviceHash, cells, at + (OF_DESTINATION + FIRST_SET + 2) * stride, stride);
-
-    const slot = this.#services.acquire(service, 0, 0, 0, 0);
-    const ofService = this.#ofService;
-    ofService.count(slot, this.#services.isNew, bucket, failed, bytes);
-    writeCounts(ofService, cells, at + OF_SERVICE * stride, stride);
-    writeSet(ofService, 0, sourceHash, cells, at + (OF_SERVICE + FIRST_SET) * stride, stride);
-    writeSet(ofService, 1, destinationHash, cells, at + (OF_SERVICE + FIRST_SET + 2) * stride, stride);
-
-    const sourceLife = this.#sources.lifeOf(source);
-    const destinationLife = this.#destinations.lifeOf(destination);
-    const pair = this.#pairs.acquire(sourceLife, 0, 0, 0, destinationLife);
-    const ofPair = this.#ofPair;
-    ofPair.count(pair, this.#pairs.isNew, bucket, failed, bytes);
-    writeCounts(ofPair, cells, at + OF_PAIR * stride, stride);
-    writeSet(ofPair, 0, serviceHash, cells, at + (OF_PAIR + FIRST_SET) * stride, stride);
-    this.#intervals.add(pair, this.#pairs.isNew, numbers, start, cells, at + OF_INTERVALS * stride, stride);
-
-    const both = this.#destinationServices.acquire(destinationLife, 0, 0, 0, service);
-    const ofBoth = this.#ofDestinationService;
-    ofBoth.count(both, this.#destinationServices.isNew, bucket, failed, bytes);
-    writeCounts(ofBoth, cells, at + OF_DESTINATION_SERVICE * stride, stride);
-    writeSet(ofBoth, 0, sourceHash, cells, at + (OF_DESTINATION_SERVICE + FIRST_SET) * stride, stride);
+    const kernel = this.#kernel;
+    const { starts, outBytes, inBytes, services, flags } = kernel;
+    kernel.identity.set(identity.subarray(from * IDENTITY_WORDS, (from + rows) * IDENTITY_WORDS));
+    const start = AT.start_ms * capacity + from;
+    const forward = AT.forward_bytes * capacity + from;
+    const backward = AT.backward_bytes * capacity + from;
+    for (let row = 0; row < rows; row++) {
+      const id = (from + row) * IDENTITY_WORDS;
+      const protocol = (identity[id + IDENTITY.kind] as number) & 255;
+      const failed = hasFailed(protocol, (identity[id + IDENTITY.outcome] as number) & 255);
+      starts[row] = numbers[start + row] as number;
+      outBytes[row] = numbers[forward + row] as number;
+      inBytes[row] = numbers[backward + row] as number;
+      services[row] = serviceKey(protocol, (identity[id + IDENTITY.ports] as number) & 0xffff);
+      flags[row] = (failed !== 0 ? FAILED : 0) | (leftOut[row] !== 0 ? LEFT_OUT : 0);
+    }
+    kernel.functions.add_rows(rows);
+    cells.set(kernel.cells, at);
   }
-
-  get #tables(): readonly ClockTable[] {
-    return [this.#sources, this.#destinations, this.#services, this.#pairs, this.#destinationServices];
-  }
-}
-
-function writeCounts(records: WindowRecords, cells: Float64Array, at: number, stride: number): void {
-  records.writeShort(cells, at, stride);
-  records.writeLong(cells, at + LONG * stride, stride);
-}
-
-function writeSet(
-  records: WindowRecords,
-  set: number,
-  value: number,
-  cells: Float64Array,
-  at: number,
-  stride: number,
-): void {
-  records.addDistinct(set, value, cells, at, at + stride);
 }

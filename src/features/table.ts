@@ -21,6 +21,8 @@ export interface TableOptions {
   /** Label of every row, for files without one: a value of the label cell (`normal`) or an attack type. */
   readonly label?: string;
   readonly signal?: AbortSignal;
+  /** The content, where it is not what lies at the path: decrypted, say. Read once. */
+  readonly bytes?: AsyncIterable<Uint8Array> | undefined;
 }
 
 export const TABLE_DEFAULTS = {
@@ -75,7 +77,7 @@ export async function readTable(
   const limits: TableOptions = { ...TABLE_DEFAULTS, ...options };
   const rejects = new RejectCounts();
   const rows = new TableRows(loaded, limits, rejects);
-  const file = new HashedFile(path);
+  const file = new HashedFile(path, limits.bytes);
   try {
     for await (const batch of tableRows(path, file, { loaded, rows })) {
       limits.signal?.throwIfAborted();

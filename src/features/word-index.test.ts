@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import '../../test/support/seed.ts';
-import { ClockTable } from './clock-table.ts';
+import { ClockTable } from '../../test/twins/sliding-windows/clock-table.ts';
 import { WordIndex } from './word-index.ts';
 
 const word = fc.oneof(fc.integer(), fc.integer({ min: -2, max: 2 }));

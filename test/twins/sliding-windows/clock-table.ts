@@ -1,4 +1,4 @@
-import { KEY_STRIDE, newIndexSeed, OWNED, WordIndex } from './word-index.ts';
+import { KEY_STRIDE, newIndexSeed, OWNED, WordIndex } from '../../../src/features/word-index.ts';
 
 /** Slots that there is room for at first. */
 export const FIRST_SLOTS = 256;
