@@ -15,7 +15,7 @@ import type { Registrar } from './registrar.ts';
 import { loadChampion, serveUntilInterrupted } from './serve.ts';
 import { openOwnGuardian } from './session.ts';
 import { count, percent, table } from './text.ts';
-import { trainWithProgress } from './train.ts';
+import { trainingFacts, trainWithProgress } from './train.ts';
 
 interface DemoOptions {
   readonly once?: boolean;
@@ -183,6 +183,8 @@ async function trainFlowModel(context: Context, guardian: Guardian): Promise<voi
       modelBytes: trained.modelBytes,
       evaluation,
       table: gateTable,
+      schema,
+      training: trainingFacts(trained, rows),
       dataDigest: trained.provenance.dataDigest,
     },
     context.config.gates,

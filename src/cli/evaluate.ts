@@ -80,7 +80,7 @@ export function kindsTable(kinds: readonly KindMetrics[]): string {
 }
 
 /** The model as the owner of the state exports it, verified again in this process with the owner's public key. */
-async function fetchVerified(context: Context, reference: string): Promise<VerifiedModel> {
+export async function fetchVerified(context: Context, reference: string): Promise<VerifiedModel> {
   const folder = await mkdtemp(join(tmpdir(), 'guardian-evaluate-'));
   try {
     const { files, key } = await withSession(context, async ({ api }) => {

@@ -1,6 +1,6 @@
 import type { BinaryMetrics, Interval } from '../models/index.ts';
 import type { GateReport } from '../registry/index.ts';
-import { figure, table } from './text.ts';
+import { figure, printable, table } from './text.ts';
 
 /** The metrics that are reported, in the order people read them. */
 export const METRIC_NAMES = ['accuracy', 'precision', 'recall', 'f1', 'fpr', 'auc'] as const;
@@ -22,15 +22,23 @@ export function metricsTable(metrics: BinaryMetrics): string {
   );
 }
 
-/** The gates of a report, with the number each compared. */
+/** The gates of a report, with the number each compared, and those that could not be run. */
 export function gatesTable(report: GateReport): string {
-  return table(
-    ['gate', 'value', 'wanted', 'passed'],
+  const shown = table(
+    ['gate', 'value', '95 % interval', 'wanted', 'passed', ''],
     report.gates.map((gate) => [
-      gate.name,
+      printable(gate.name, 40),
       figure(gate.value),
+      gate.low === undefined || gate.high === undefined
+        ? ''
+        : `${gate.low.toFixed(4)} to ${gate.high.toFixed(4)}`,
       `${gate.comparison} ${gate.threshold}`,
       gate.passed ? 'yes' : 'NO',
+      printable(gate.detail ?? '', 140),
     ]),
   );
+  const skipped = (report.skipped ?? []).map(
+    ({ name, reason }) => `not run: ${printable(name, 40)}: ${printable(reason)}`,
+  );
+  return [shown, ...skipped].join('\n');
 }

@@ -1,18 +1,26 @@
 import { basename } from 'node:path';
+import { canonicalJson } from '../crypto/index.ts';
 import { type LoadedSchema, loadSchema, schemaBytes } from '../features/index.ts';
 import { certify } from '../models/index.ts';
-import { type GateReport, type PublishedVersion, parseReference } from '../registry/index.ts';
+import {
+  type GateReport,
+  type PublishedVersion,
+  parseReference,
+  type VerifiedModel,
+} from '../registry/index.ts';
 import {
   type Evaluation,
   evaluateModel,
   type LabelledTable,
   runGates,
+  type TrainingFacts,
   type TrainingResult,
   trainDetector,
 } from '../training/index.ts';
-import type { Api } from './api.ts';
+import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
+import { fetchVerified } from './evaluate.ts';
 import { EXIT } from './exit-code.ts';
 import { type Extraction, noteExtraction } from './extraction.ts';
 import { readLabelledData } from './labelled-data.ts';
@@ -71,6 +79,9 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
       modelBytes: trained.modelBytes,
       evaluation: evaluateModel(trained.model, trained.held),
       table: trained.held,
+      schema,
+      training: trainingFacts(trained, rows),
+      champion: await findChampion(context, options.name, trained),
       dataDigest: trained.provenance.dataDigest,
     },
     config.gates,
@@ -148,6 +159,58 @@ export async function trainWithProgress(
     progress.done();
   }
 }
+
+/** What the gates are told of a run. */
+export function trainingFacts(trained: TrainingResult, table: LabelledTable): TrainingFacts {
+  const { trainedOn, trainCpuSeconds: cpuSeconds } = trained;
+  return {
+    ...(trainedOn && { rows: { table, numbers: trainedOn } }),
+    cpuSeconds,
+    // Kilobytes on every platform.
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+/**
+ * The champion that the candidate is held against, or why there is none. One that was trained on other rows of the very
+ * same data has seen the rows held out here, and would be flattered.
+ */
+async function findChampion(
+  context: Context,
+  name: string,
+  { provenance }: TrainingResult,
+): Promise<VerifiedModel | string> {
+  let champion: VerifiedModel;
+  try {
+    champion = await fetchVerified(context, `${name}@champion`);
+  } catch (error) {
+    if (error instanceof ApiError && UNKNOWN_CHAMPION.has(error.code)) return 'there is none yet';
+    throw error;
+  }
+  const { manifest, version, schemaId } = champion;
+  if (schemaId !== provenance.schemaId) return `the champion ${version} has another schema`;
+  const isSplitAlike =
+    manifest.seed === provenance.seed &&
+    SPLIT_FIELDS.every((field) => {
+      const theirs = (manifest.configuration as Record<string, unknown> | null)?.[field];
+      return canonicalJson(theirs ?? null) === canonicalJson(provenance.configuration[field] ?? null);
+    });
+  if (manifest.dataDigest === provenance.dataDigest && !isSplitAlike) {
+    return `the champion ${version} was trained on rows held out here; register gate data to compare them`;
+  }
+  return champion;
+}
+
+const UNKNOWN_CHAMPION = new Set(['registry.alias-unknown', 'registry.version-unknown']);
+/** What decides which rows of a table are held out, beside the seed. */
+const SPLIT_FIELDS = [
+  'method',
+  'hybrid',
+  'split',
+  'duplicates',
+  'validationFraction',
+  'calibrationFraction',
+] as const;
 
 /** Publishes over the server's route, wherever the owner of the state is. */
 export async function publish(

@@ -14,7 +14,7 @@ export type {
   GateDataFiles,
   GateEvaluator,
 } from './gate-evaluator.ts';
-export type { GateReport, GateResult } from './gate-report.ts';
+export type { GateReport, GateResult, SkippedGate } from './gate-report.ts';
 export type { ImportOptions } from './import.ts';
 export { REVOKE } from './key-revocations.ts';
 export type { Lineage, Succession } from './lineage.ts';

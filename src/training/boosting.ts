@@ -56,7 +56,7 @@ export interface GrowthOptions {
   readonly bias: Float64Array;
   /** Int8Array, one a column of the binning: 1 rises, -1 falls, 0 free; absent: all free. */
   readonly monotone?: Int8Array | undefined;
-  readonly onProgress?: ((progress: RoundProgress) => void) | undefined;
+  readonly onProgress?: ((progress: RoundProgress) => void | Promise<void>) | undefined;
   /** Where to go on; the source's margins must hold these trees. */
   readonly resume?: GrownSoFar | undefined;
   /** Called after each round, before the next begins. */
@@ -73,7 +73,7 @@ export interface BoostingOptions {
   readonly classes?: number | undefined;
   readonly validation?: LabelledBins | undefined;
   readonly monotone?: Int8Array | undefined;
-  readonly onProgress?: ((progress: RoundProgress) => void) | undefined;
+  readonly onProgress?: ((progress: RoundProgress) => void | Promise<void>) | undefined;
   /** Threads that sum; the result does not depend on them. */
   readonly threads?: number | undefined;
   /** Rows per block of histogram sums; the result does not depend on it. */
@@ -157,7 +157,7 @@ export async function growTrees(source: HistogramSource, options: GrowthOptions)
       best = bestRound(losses);
     }
     await options.onRound?.({ trees, validationLoss: losses });
-    onProgress?.({
+    await onProgress?.({
       round: t + 1,
       rounds: config.rounds,
       ...(loss !== undefined && { validationLoss: loss }),

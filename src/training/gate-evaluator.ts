@@ -17,7 +17,8 @@ import type {
 import { type MeterOptions, openFlowSource } from '../traffic/index.ts';
 import { TrainingError } from './errors.ts';
 import { type Evaluation, evaluateModel } from './evaluate.ts';
-import { type GateConfig, runGates } from './gates.ts';
+import type { GateConfig } from './gates/config.ts';
+import { runGates } from './gates.ts';
 import { labelFlows } from './labelled-flows.ts';
 import type { LabelledTable } from './labelled-table.ts';
 
@@ -60,23 +61,26 @@ export function scoreDrift(
 
 async function evaluate(input: EvaluationInput, options: GateEvaluatorOptions): Promise<EvaluationResult> {
   const { files, digest, candidate, weights, champion } = input;
-  const table = await readGateData(files, parseSchema(candidate.schemaBytes), options);
+  const schema = parseSchema(candidate.schemaBytes);
+  const table = await readGateData(files, schema, options);
   const facts = factsOf(table);
   const evaluation = evaluateModel(candidate.model, table);
+  const isOnData = champion !== undefined && facts.digest === digest;
   const report = runGates(
     {
       model: candidate.model,
       modelBytes: weights,
       evaluation,
       table,
+      schema,
       dataDigest: facts.digest,
       clock: options.clock,
+      // Other data than asked for are the registry's to refuse; nothing is compared on them.
+      ...(isOnData && { champion }),
     },
     options.gates,
   );
-  // Other data than asked for are the registry's to refuse; nothing is compared on them.
-  const drift =
-    champion === undefined || facts.digest !== digest ? null : compare(evaluation, champion, table);
+  const drift = isOnData ? compare(evaluation, champion, table) : null;
   // A ratio without a denominator is NaN here and null in what is signed.
   return { ...facts, gates: { ...report, metrics: JSON.parse(JSON.stringify(report.metrics)) }, drift };
 }

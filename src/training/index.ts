@@ -25,7 +25,12 @@ export {
 export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors.ts';
 export { type Evaluation, evaluateModel } from './evaluate.ts';
 export { createGateEvaluator, type GateEvaluatorOptions, scoreDrift } from './gate-evaluator.ts';
-export { type GateConfig, type GateInputs, gateConfigSchema, medianLatencyUs, runGates } from './gates.ts';
+export { type Reach, reachOf } from './gates/attacker-reach.ts';
+export { type CalibrationError, calibrationError } from './gates/calibration-error.ts';
+export { type GateConfig, gateConfigSchema } from './gates/config.ts';
+export { countDuplicates } from './gates/data-checks.ts';
+export { type PairedDifference, pairedDifference } from './gates/paired-difference.ts';
+export { type GateInputs, medianLatencyUs, runGates, type TrainingFacts } from './gates.ts';
 export { HYBRID_TRAINER } from './hybrid/train-hybrid.ts';
 export { type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
 export { joinTables, type LabelledTable, selectRows } from './labelled-table.ts';

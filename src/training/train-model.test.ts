@@ -227,6 +227,7 @@ test('gates pass and fail by their thresholds, each named', async () => {
     modelBytes,
     evaluation: evaluateModel(model, TEST),
     table: TEST,
+    schema: SYNTHETIC_SCHEMA,
     dataDigest: TEST.digest,
     clock,
   };
@@ -236,7 +237,14 @@ test('gates pass and fail by their thresholds, each named', async () => {
   assert.equal(report.createdAt, '2026-01-01T00:00:00.000Z');
   assert.deepEqual(
     report.gates.map(({ name }) => name),
-    ['accuracy', 'fpr', 'recall', 'latency', 'size'],
+    [
+      ...['accuracy', 'fpr', 'recall', 'recall flood', 'recall tunnel', 'calibration', 'brier'],
+      ...['schema', 'label-leak', 'latency', 'size'],
+    ],
+  );
+  assert.deepEqual(
+    report.skipped?.map(({ name }) => name),
+    ['champion', 'robustness', 'duplicates', 'train-cpu', 'train-memory'],
   );
   const strict = runGates(inputs, { minAccuracy: 1, maxFpr: 0.2, maxBytes: 10 });
   assert.equal(strict.passed, false);

@@ -39,7 +39,8 @@ export interface TrainModelInput {
   /** Missing keys take their defaults. */
   readonly config?: Partial<TrainingConfig>;
   readonly seed: number;
-  readonly onProgress?: (progress: RoundProgress) => void;
+  /** Called after each round, which waits for it: whoever slows training down does it here. */
+  readonly onProgress?: (progress: RoundProgress) => void | Promise<void>;
   /** Threads that train, 1 where absent; the model does not depend on them. */
   readonly threads?: number;
   /** Rows per block of histogram sums; the model does not depend on it. */
@@ -79,6 +80,8 @@ export interface TrainingResult {
   readonly calibration: Calibration;
   /** The calibration part itself: rows the trees have not seen, for gates and for a certificate. */
   readonly held: LabelledTable;
+  /** Numbers of the given table's rows that were fitted on; absent where these lay with others. */
+  readonly trainedOn?: Uint32Array;
   readonly rows: {
     readonly given: number;
     readonly train: number;
@@ -174,6 +177,7 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
     threshold,
     calibration,
     held,
+    ...(input.isHeldOut !== true && { trainedOn: split.train }),
     rows: {
       given: table.rows,
       train: split.train.length,

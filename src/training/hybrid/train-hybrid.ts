@@ -123,6 +123,7 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
     threshold,
     calibration,
     held,
+    trainedOn: parts.train,
     rows: {
       given: table.rows,
       train: parts.train.length,
