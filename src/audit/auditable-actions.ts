@@ -1,7 +1,7 @@
 /** What leads to an entry of an action: a method or a route that changes something, or a thing that happens. */
 export interface AuditableAction {
   readonly about: string;
-  /** `Registry.publish`, `KeyStore.sign`, `POST /v1/access`: a test finds each of these in the code, and no other. */
+  /** `Registry.publish`, `KeyStore.sign`, `POST /v1/access`: a test finds each of these in the code, and no other. `live`: traffic. */
   readonly from: readonly string[];
 }
 
@@ -103,6 +103,14 @@ export const AUDITABLE_ACTIONS = {
   'features.extract': {
     about: 'Features of a source are made: for a file, for training, or live.',
     from: ['POST /v1/extractions'],
+  },
+  'certificate.activate': {
+    about: 'Live traffic is like the data a certificate rests on: from now on it counts.',
+    from: ['live'],
+  },
+  'certificate.suspend': {
+    about: 'A certificate ceases to count: traffic has shifted, it has expired, or its model was replaced.',
+    from: ['live'],
   },
   'config.change': { about: 'A start with another configuration.', from: ['start'] },
   'audit.recover': { about: 'The log was cut off by a crash.', from: ['start'] },

@@ -16,6 +16,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'registry.gate-failed': EXIT.checkFailed,
   'registry.approvals-missing': EXIT.checkFailed,
   'registry.gate-data-missing': EXIT.checkFailed,
+  'registry.certification-refused': EXIT.checkFailed,
   'response.no-actuator': EXIT.unavailable,
   'cli.no-model': EXIT.unavailable,
   'cli.unavailable': EXIT.unavailable,

@@ -31,6 +31,8 @@ import type { Monitor } from '../monitor/index.ts';
 import {
   type Actor,
   type AliasChange,
+  type CertificationTerms,
+  type CertifiedVersion,
   type Registry,
   UpdateService,
   type VerifiedModel,
@@ -38,6 +40,7 @@ import {
 import type { Guardrails } from '../response/index.ts';
 import type { BlobStore, Database, StateOwner } from '../storage/index.ts';
 import type { FlowBatch } from '../traffic/index.ts';
+import type { CertificateNotes } from './certificate-notes.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
 import { ModelShelf } from './model-shelf.ts';
@@ -73,6 +76,7 @@ export interface GuardianParts {
   readonly detections: DetectionStore;
   readonly guardrails: Guardrails;
   readonly monitor: Monitor;
+  readonly certificates: CertificateNotes;
 }
 
 /** One guardian: its parts, the route of data and the route of models. Owns its state until it is closed. */
@@ -103,6 +107,7 @@ export class Guardian {
   readonly #models: ModelShelf;
   readonly #route: LiveRoute;
   readonly #knowledge: FeatureKnowledge;
+  readonly #certificates: CertificateNotes;
 
   /** Made by `openGuardian`. */
   constructor(options: GuardianOptions, parts: GuardianParts) {
@@ -137,7 +142,7 @@ export class Guardian {
     });
     this.#knowledge = knowledge;
     this.#models = new ModelShelf({
-      ...{ registry, engine: this.engine, expected: this.config.model },
+      ...{ registry, engine: this.engine, expected: this.config.model, logger },
       onSchemaChange: (model) => this.#route.forgetModel(model),
       onLoad: (model, schema) => knowledge.noteModel(model, schema),
     });
@@ -148,6 +153,8 @@ export class Guardian {
       modelName: this.modelName,
       schemaOf: (model) => this.#models.schema(model),
     });
+    this.#certificates = parts.certificates;
+    this.#certificates.observe(metrics);
     this.#owner = parts.owner;
     this.#publisher = parts.publisher;
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
@@ -173,6 +180,13 @@ export class Guardian {
       'Findings that still grow.',
       () => this.detections.stats.openFindings,
     );
+    this.metrics.gauge(
+      'certificates_active',
+      'Source kinds for which the certificate of the watching model is active.',
+      () =>
+        engine.current(this.modelName)?.certified?.kinds.filter(({ state }) => state === 'active').length ??
+        0,
+    );
     this.metrics.gauge('resident_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss());
   }
 
@@ -195,6 +209,18 @@ export class Guardian {
     const change = await this.registry.rollback(name, alias, by, this.#models.resident, accept);
     if (alias === 'champion') await this.#models.reload(name, change.version);
     return change;
+  }
+
+  /** Certifies a version on its gate data; where it serves, with its certificate from now on, suspended at first. */
+  async certify(
+    name: string,
+    version: string,
+    terms: CertificationTerms,
+    by: Actor,
+  ): Promise<CertifiedVersion> {
+    const certified = await this.registry.certify(name, version, terms, by);
+    if (this.engine.current(name)?.version === version) await this.load(`${name}@${version}`);
+    return certified;
   }
 
   /** The schema of the model loaded under a name. */
@@ -262,6 +288,7 @@ export class Guardian {
     const steps = [
       () => this.#knowledge.close(),
       () => this.#denials.close(),
+      () => this.#certificates.settled(),
       () => this.log.close(),
       () => this.#publisher.settled(),
       () => this.database.close(),

@@ -1,7 +1,14 @@
+import { GuardianError, type Logger } from '../base/index.ts';
 import type { Configuration } from '../configuration.ts';
 import { type LoadedSchema, parseSchema } from '../features/index.ts';
 import { type Engine, InferenceError } from '../inference/index.ts';
-import { isKeyStoreAway, type Registry, type Resident, type VerifiedModel } from '../registry/index.ts';
+import {
+  isKeyStoreAway,
+  type Registry,
+  type Resident,
+  type VerifiedCertificate,
+  type VerifiedModel,
+} from '../registry/index.ts';
 
 /** Verified models kept in memory by name: the one that serves and the one before. */
 const RESIDENT_MODELS = 2;
@@ -9,6 +16,7 @@ const RESIDENT_MODELS = 2;
 export interface ModelShelfParts {
   readonly registry: Registry;
   readonly engine: Engine;
+  readonly logger: Logger;
   /** The section `model` of the configuration. */
   readonly expected: Configuration['model'];
   /** Called when a model of another schema takes a name. */
@@ -82,6 +90,21 @@ export class ModelShelf {
     return result;
   }
 
+  /** A certificate that does not verify permits nothing; to detect, the model needs none. */
+  async #certificateOf(verified: VerifiedModel): Promise<VerifiedCertificate | undefined> {
+    try {
+      return await this.#parts.registry.certificate(verified);
+    } catch (error) {
+      const code = error instanceof GuardianError ? error.code : 'unknown';
+      const { name, version } = verified;
+      this.#parts.logger.error(
+        { code, name, version },
+        'a certificate was refused; its model serves without',
+      );
+      return undefined;
+    }
+  }
+
   async #load(reference: string): Promise<VerifiedModel> {
     const verified = await this.#parts.registry.verify(reference);
     await this.#put(verified);
@@ -92,7 +115,7 @@ export class ModelShelf {
     const { engine, onSchemaChange, onLoad } = this.#parts;
     this.accept(verified);
     const loaded = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
-    await engine.load(verified);
+    await engine.load(verified, { certificate: await this.#certificateOf(verified) });
     const others = (this.#residents.get(verified.name) ?? []).filter(
       ({ version }) => version !== verified.version,
     );

@@ -9,7 +9,7 @@ import {
   openAuditLog,
   recordConfiguration,
 } from '../audit/index.ts';
-import { type Clock, GuardianError, systemClock } from '../base/index.ts';
+import { type Clock, GuardianError, silentLogger, systemClock } from '../base/index.ts';
 import type { Configuration } from '../configuration.ts';
 import { type KeyStore, openKeyStore } from '../crypto/index.ts';
 import { Engine } from '../inference/index.ts';
@@ -30,6 +30,7 @@ import {
 } from '../storage/index.ts';
 import { createGateEvaluator } from '../training/index.ts';
 
+import { CertificateNotes } from './certificate-notes.ts';
 import { Guardian, type GuardianOptions } from './guardian.ts';
 
 /**
@@ -93,13 +94,14 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       serving: (name) => engine.current(name)?.version,
       evaluator: createGateEvaluator({ gates: config.gates, meter: config.meter, clock }),
     });
-    const engine = new Engine({ config: config.inference, clock });
+    const certificates = new CertificateNotes(log, options.logger ?? silentLogger);
+    const engine = new Engine({ config: config.inference, clock, noteCertificate: certificates.note });
     const detections = new DetectionStore({ queries: database.detections, clock, config: config.alerts });
     const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
     const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });
     monitor.start();
     const parts = { owner, keys, log, publisher, database, blobs, registry, engine, detections, monitor };
-    return new Guardian(options, { ...parts, auditFolder, guardrails: new Guardrails(policy) });
+    return new Guardian(options, { ...parts, certificates, auditFolder, guardrails: new Guardrails(policy) });
   } catch (error) {
     // Closed in reverse, and the first fault is the one that is told.
     for (const part of opened.reverse()) await part.close().catch(() => {});

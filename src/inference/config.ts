@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { OPERATING_POINTS } from '../models/index.ts';
+import { DRIFT_DEFAULTS, OPERATING_POINTS } from '../models/index.ts';
 import { InferenceError } from './errors.ts';
 
 /** The section `inference` of the configuration. */
@@ -27,6 +27,32 @@ export const inferenceConfigSchema = z.strictObject({
     .enum(['last-known-good', 'rules', 'abstain', 'reject'])
     .default('last-known-good')
     .describe('what answers when the model fails or the deadline passes'),
+  certificate: z
+    .strictObject({
+      windowRows: z
+        .number()
+        .int()
+        .min(100)
+        .max(1_000_000)
+        .default(1_000)
+        .describe('live rows of a source kind that are compared at once; a shift is met within two windows'),
+      sampleEvery: z
+        .number()
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(1)
+        .describe('each n-th live row is compared, so that a window spans n times as many'),
+      falseDiscoveryRate: z.number().gt(0).max(0.5).default(DRIFT_DEFAULTS.falseDiscoveryRate),
+      minPsi: z
+        .number()
+        .min(0)
+        .max(10)
+        .default(DRIFT_DEFAULTS.minPsi)
+        .describe('population stability index below which a shift of a column does not matter'),
+    })
+    .prefault({})
+    .describe('when live traffic is like the data a certificate rests on'),
 });
 
 export type InferenceConfig = z.output<typeof inferenceConfigSchema>;

@@ -1,8 +1,9 @@
 import type { z } from 'zod';
 import type { Clock, Digest } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
-import type { Score } from '../models/index.ts';
-import { VerifiedModel } from '../registry/index.ts';
+import type { CertificateState, Score } from '../models/index.ts';
+import { VerifiedCertificate, VerifiedModel } from '../registry/index.ts';
+import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from './certificate-watch.ts';
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
 import { type FallbackRule, type ScoreOptions, Scorer } from './scorer.ts';
@@ -16,11 +17,13 @@ export interface EngineOptions {
   readonly schemaIds?: readonly Digest[];
   /** Answers for the strategy `rules`; without one that strategy abstains. */
   readonly rule?: FallbackRule;
+  /** Notes when a certificate becomes active or is suspended; without it none ever becomes active. */
+  readonly noteCertificate?: NoteCertificateChange;
 }
 
 export interface LoadOptions {
-  /** Status of the certificate that came with the model; absent by default. */
-  readonly certificate?: 'refused' | 'lab' | 'public' | 'site';
+  /** The certificate of this very model; none by default. */
+  readonly certificate?: VerifiedCertificate | undefined;
 }
 
 /** What is in place under a name. */
@@ -30,7 +33,14 @@ export interface LoadedModel {
   readonly digest: Digest;
   readonly schemaId: Digest;
   readonly sourceKinds: readonly string[];
-  readonly certificate: Score['certificate'];
+  /** `active` where it is so for any source kind. */
+  readonly certificate: CertificateState;
+  /** Where it has a certificate: what that is worth for each source kind. */
+  readonly certified?: {
+    readonly origin: string;
+    readonly expiresAt: string;
+    readonly kinds: readonly WatchedKind[];
+  };
 }
 
 /** Scores feature batches, and only with models the registry has verified. */
@@ -38,11 +48,15 @@ export class Engine {
   readonly config: InferenceConfig;
   readonly #scorer: Scorer;
   readonly #schemaIds: ReadonlySet<Digest> | undefined;
+  readonly #clock: Clock;
+  readonly #note: NoteCertificateChange | undefined;
 
   /** Throws `inference.config-invalid`. */
   constructor(options: EngineOptions) {
     this.config = readInferenceConfig(options.config);
     this.#scorer = new Scorer(this.config, options.clock, options.rule);
+    this.#clock = options.clock;
+    this.#note = options.noteCertificate;
     this.#schemaIds = options.schemaIds === undefined ? undefined : new Set(options.schemaIds);
   }
 
@@ -66,13 +80,20 @@ export class Engine {
         `${verified.name}@${verified.version} needs schema ${verified.schemaId}, for which this engine was not built`,
       );
     }
+    const { certificate } = options;
+    const isItsOwn =
+      certificate === undefined ||
+      (VerifiedCertificate.isVerified(certificate) &&
+        certificate.certificate.modelDigest === verified.digest);
+    if (!isItsOwn) {
+      throw new InferenceError(
+        'inference.not-verified',
+        'expected a verified certificate of this very model',
+      );
+    }
     const { batchSize, operatingPoint } = this.config;
-    const served = new ServedModel(
-      verified,
-      certificateState(options.certificate),
-      batchSize,
-      operatingPoint,
-    );
+    const served = new ServedModel(verified, batchSize, operatingPoint);
+    if (certificate !== undefined) served.watchCertificate(this.#watch(served, certificate));
     served.warmUp();
     this.#scorer.put(served);
   }
@@ -81,8 +102,14 @@ export class Engine {
   current(name?: string): LoadedModel | undefined {
     const served = this.#scorer.current(name);
     if (served === undefined) return undefined;
-    const { info, schemaId, sourceKinds, certificate } = served;
-    return { ...info, schemaId, sourceKinds: [...sourceKinds], certificate };
+    const { info, schemaId, sourceKinds, watch } = served;
+    const loaded = { ...info, schemaId, sourceKinds: [...sourceKinds] };
+    if (watch === undefined) return { ...loaded, certificate: 'absent' };
+    const { kinds, origin, expiresAt } = watch;
+    const best = (['active', 'suspended'] as const).find((state) =>
+      kinds.some((kind) => kind.state === state),
+    );
+    return { ...loaded, certificate: best ?? 'refused', certified: { origin, expiresAt, kinds } };
   }
 
   /**
@@ -93,13 +120,15 @@ export class Engine {
   score(batch: FeatureBatch, options?: ScoreOptions): Promise<readonly Score[]> {
     return this.#scorer.score(batch, options);
   }
-}
 
-/**
- * Only a site certificate can ever permit an action, and at the start it is suspended until live traffic has
- * passed the shift test. Certificates from the lab and from public data say nothing about this site.
- */
-function certificateState(status: LoadOptions['certificate']): Score['certificate'] {
-  if (status === undefined) return 'absent';
-  return status === 'site' ? 'suspended' : 'refused';
+  #watch(served: ServedModel, verified: VerifiedCertificate): CertificateWatch {
+    return new CertificateWatch({
+      verified,
+      model: served.info,
+      decisionThreshold: served.threshold,
+      config: this.config.certificate,
+      clock: this.#clock,
+      note: this.#note,
+    });
+  }
 }

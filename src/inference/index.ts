@@ -1,3 +1,4 @@
+export type { CertificateChange, NoteCertificateChange, WatchedKind } from './certificate-watch.ts';
 export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from './config.ts';
 export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
 export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';

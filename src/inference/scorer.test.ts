@@ -39,7 +39,7 @@ function serve(version: string, change: Partial<DetectionModel> = {}, batchSize 
     sourceKinds: ['packets'],
     model,
   };
-  return new ServedModel(served, 'absent', batchSize);
+  return new ServedModel(served, batchSize);
 }
 
 function batchOf(probabilities: readonly number[], change: Partial<FeatureBatch> = {}): FeatureBatch {
@@ -361,6 +361,7 @@ suite('the configuration of inference', () => {
       confidenceThreshold: 0.5,
       maxConcurrentRequests: 64,
       fallbackStrategy: 'last-known-good',
+      certificate: { windowRows: 1000, sampleEvery: 1, falseDiscoveryRate: 0.01, minPsi: 0.1 },
     });
   });
 

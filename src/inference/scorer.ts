@@ -49,6 +49,7 @@ export class Scorer {
   put(model: ServedModel): void {
     const before = this.#slots.get(model.info.name)?.current;
     const isSameSchema = before?.schemaId === model.schemaId;
+    before?.watch?.retire();
     this.#slots.set(model.info.name, {
       current: model,
       ...(before !== undefined && isSameSchema && { previous: before }),
@@ -91,7 +92,7 @@ export class Scorer {
     if (!current.sourceKinds.has(batch.sourceKind)) {
       const trained = [...current.sourceKinds].join(', ') || 'none';
       const reason = `the model was not trained on source kind ${batch.sourceKind}, only on: ${trained}`;
-      return Array.from({ length: batch.rows }, () => current.abstain(reason));
+      return Array.from({ length: batch.rows }, () => current.abstain(reason, batch.sourceKind));
     }
     const deadline = started + (options.deadlineMs ?? this.#config.timeoutMs);
     const { batchSize } = this.#config;
@@ -134,7 +135,7 @@ export class Scorer {
       }
     }
     for (const { row, code, column } of batch.rejected) {
-      if (row < scores.length) scores[row] = model.abstain(`${code}: ${column}`);
+      if (row < scores.length) scores[row] = model.abstain(`${code}: ${column}`, batch.sourceKind);
     }
     return scores;
   }
@@ -162,7 +163,7 @@ export class Scorer {
     const rule = this.#config.fallbackStrategy === 'rules' ? this.#rule : undefined;
     for (let row = from; row < batch.rows; row++) {
       const verdict = rule?.(batch, row);
-      const abstained = model.abstain(`degraded: ${why}`);
+      const abstained = model.abstain(`degraded: ${why}`, batch.sourceKind);
       scores.push(
         verdict === undefined ? abstained : { ...abstained, verdict, reason: `degraded: by rule, ${why}` },
       );

@@ -13,7 +13,6 @@ function scoresOf(model: BoostedModel, values: Float32Array, operatingPoint?: 'b
   const info = { name: 'flow', version: '1.0.0', digest: model.schemaId } as const;
   const served = new ServedModel(
     { ...info, schemaId: model.schemaId, sourceKinds: ['packets'], model },
-    'absent',
     ROWS,
     operatingPoint,
   );

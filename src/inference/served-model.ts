@@ -1,6 +1,7 @@
 import type { Digest } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { DetectionModel, OperatingPointName, Score } from '../models/index.ts';
+import type { CertificateWatch } from './certificate-watch.ts';
 import { InferenceError } from './errors.ts';
 
 /** What scoring needs of a verified model. Only `Engine.load` makes one of these from outside. */
@@ -35,19 +36,14 @@ export class ServedModel {
   readonly schemaId: Digest;
   readonly sourceKinds: ReadonlySet<string>;
   readonly columns: number;
-  readonly certificate: Score['certificate'];
   readonly #model: DetectionModel;
   readonly #batchSize: number;
   readonly #probability: Float32Array;
   readonly #kind: Int16Array;
+  #watch: CertificateWatch | undefined;
 
   /** `operatingPoint` chooses among the model's thresholds where it has that one; left out, the model's own. */
-  constructor(
-    served: ModelToServe,
-    certificate: Score['certificate'],
-    batchSize: number,
-    operatingPoint?: OperatingPointName,
-  ) {
+  constructor(served: ModelToServe, batchSize: number, operatingPoint?: OperatingPointName) {
     const { name, version, digest } = served;
     const isOffered = served.model.operatingPoints?.some((point) => point.name === operatingPoint);
     const model =
@@ -62,11 +58,25 @@ export class ServedModel {
     this.schemaId = served.schemaId;
     this.sourceKinds = new Set(served.sourceKinds.filter((kind) => model.sourceKinds.includes(kind)));
     this.columns = model.columnNames.length;
-    this.certificate = certificate;
     this.#model = model;
     this.#batchSize = batchSize;
     this.#probability = new Float32Array(batchSize);
     this.#kind = new Int16Array(batchSize);
+  }
+
+  /** By which it decides. */
+  get threshold(): number {
+    return this.#model.threshold;
+  }
+
+  /** Of its certificate; absent where it has none. */
+  get watch(): CertificateWatch | undefined {
+    return this.#watch;
+  }
+
+  /** To be called before it serves; what is decided before that has no certificate. */
+  watchCertificate(watch: CertificateWatch): void {
+    this.#watch = watch;
   }
 
   /** Scores made-up rows, one at a time and in full batches, so that the first request finds warm code. */
@@ -102,6 +112,8 @@ export class ServedModel {
     const rows = to - from;
     this.#scoreInto(values, rows);
     const { kinds, threshold } = this.#model;
+    const watch = this.#watch;
+    const state = watch?.stateOf(batch.sourceKind) ?? 'absent';
     const scores: Score[] = [];
     let explained = 0;
     for (let i = 0; i < rows; i++) {
@@ -122,23 +134,25 @@ export class ServedModel {
         confidence,
         ...(!isSure && { reason: `confidence ${confidence.toFixed(3)} is below ${confidenceThreshold}` }),
         model: this.info,
-        certificate: this.certificate,
+        certificate: state === 'active' && watch?.covers(probability) !== true ? 'uncovered' : state,
         ...(top !== undefined && { topFeatures: top }),
         ...(novelty !== undefined && { novelty }),
       });
     }
+    watch?.observe(batch, from, to, this.#probability);
     for (const score of scores) out.push(score);
   }
 
-  /** An answer without a verdict. */
-  abstain(reason: string): Score {
+  /** An answer without a verdict, of which no certificate speaks. */
+  abstain(reason: string, sourceKind: string): Score {
+    const state = this.#watch?.stateOf(sourceKind) ?? 'absent';
     return {
       probability: this.#model.threshold,
       verdict: 'abstain',
       confidence: 0.5,
       reason,
       model: this.info,
-      certificate: this.certificate,
+      certificate: state === 'active' ? 'uncovered' : state,
     };
   }
 

@@ -62,6 +62,21 @@ export const REGISTRY_ERRORS = {
     retry: false,
     says: 'The signed report of the evaluator is gone, was changed, or was signed by somebody else.',
   },
+  'registry.certification-refused': {
+    category: 'model',
+    retry: false,
+    says: 'The decisions on the registered data do not show what was asked for; the message says how many are wanting.',
+  },
+  'registry.certification-unfit': {
+    category: 'validation',
+    retry: false,
+    says: 'A certificate cannot be made of this: the model was trained on these data, or the terms are out of range.',
+  },
+  'registry.certification-mismatch': {
+    category: 'security',
+    retry: false,
+    says: "A version's certificate was changed, or speaks of another model, schema, data or origin than the log says.",
+  },
   'registry.no-previous': {
     category: 'validation',
     retry: false,

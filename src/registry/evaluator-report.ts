@@ -1,13 +1,8 @@
 import { z } from 'zod';
 import type { Digest } from '../base/index.ts';
-import {
-  canonicalJson,
-  dssePreAuthEncoding,
-  type KeyStore,
-  parseCanonicalJson,
-  verifySignature,
-} from '../crypto/index.ts';
+import { canonicalJson, type KeyStore, parseCanonicalJson } from '../crypto/index.ts';
 import { RegistryError } from './errors.ts';
+import { openByEvaluator, signByEvaluator } from './evaluator-envelope.ts';
 import { digestField, GATE_REPORT, type GateReport, timeField } from './gate-report.ts';
 import { isName, isVersion } from './names.ts';
 
@@ -65,58 +60,22 @@ const REPORT = z.strictObject({
   createdAt: timeField,
 });
 
-const ENVELOPE = z.strictObject({
-  payloadType: z.literal(PAYLOAD_TYPE),
-  payload: z.string().max(1 << 22),
-  signatures: z.array(z.strictObject({ keyid: z.string().max(256), sig: z.string().max(1024) })).length(1),
-});
-
 /** Signs a report with the evaluator's key, as a DSSE envelope in canonical JSON. Throws what the key store throws. */
-export async function signEvaluatorReport(keys: KeyStore, report: EvaluatorReport): Promise<Uint8Array> {
-  const key = await keys.active('evaluator-signing');
-  const payload = Buffer.from(canonicalJson(report));
-  const signature = await keys.sign(key.id, dssePreAuthEncoding(PAYLOAD_TYPE, payload));
-  return Buffer.from(
-    canonicalJson({
-      payloadType: PAYLOAD_TYPE,
-      payload: payload.toString('base64'),
-      signatures: [{ keyid: key.id, sig: Buffer.from(signature).toString('base64') }],
-    }),
-  );
+export function signEvaluatorReport(keys: KeyStore, report: EvaluatorReport): Promise<Uint8Array> {
+  return signByEvaluator(keys, PAYLOAD_TYPE, Buffer.from(canonicalJson(report)));
 }
 
-/**
- * Reads a signed report. The key must be an evaluator's that was not revoked: a submitter's does not count.
- * Throws `registry.evidence-tampered`.
- */
+/** Reads a signed report. Throws `registry.evidence-tampered`. */
 export async function verifyEvaluatorReport(
   keys: Pick<KeyStore, 'find'>,
   bytes: Uint8Array,
 ): Promise<EvaluatorReport & { readonly signedBy: string }> {
+  const { payload, signedBy } = await openByEvaluator(keys, PAYLOAD_TYPE, bytes);
   try {
-    const envelope = ENVELOPE.parse(parseCanonicalJson(Buffer.from(bytes).toString('utf8')));
-    const [signature] = envelope.signatures;
-    const payload = Buffer.from(envelope.payload, 'base64');
-    const key = await keys.find(signature?.keyid ?? '');
-    if (key?.purpose !== 'evaluator-signing' || key.state === 'revoked' || key.publicKeyPem === undefined) {
-      throw tampered('the report is not signed by an evaluator that is trusted');
-    }
-    const isGood = verifySignature(
-      key.publicKeyPem,
-      key.algorithm,
-      dssePreAuthEncoding(PAYLOAD_TYPE, payload),
-      Buffer.from(signature?.sig ?? '', 'base64'),
-    );
-    if (!isGood) throw tampered('the signature does not fit the report');
-    return { ...REPORT.parse(parseCanonicalJson(payload.toString('utf8'))), signedBy: key.id };
+    return { ...REPORT.parse(parseCanonicalJson(Buffer.from(payload).toString('utf8'))), signedBy };
   } catch (cause) {
-    if (cause instanceof RegistryError) throw cause;
     throw new RegistryError('registry.evidence-tampered', 'the report is not in the form that is signed', {
       cause,
     });
   }
-}
-
-function tampered(message: string): RegistryError {
-  return new RegistryError('registry.evidence-tampered', message);
 }

@@ -1,4 +1,5 @@
 export type { AliasChange } from './aliases.ts';
+export type { CertifiedVersion } from './certify-version.ts';
 export type { Actor, RegistryParts } from './context.ts';
 export { Custody, type CustodyState, type VersionState } from './custody.ts';
 export type { Hold, Removal } from './custody-index.ts';
@@ -8,6 +9,9 @@ export type { EscrowRun } from './escrow.ts';
 export { type Drift, type EvaluatorReport, verifyEvaluatorReport } from './evaluator-report.ts';
 export { type ExportFiles, type ExportTrust, readExport, verifyExport, verifyExportFiles } from './export.ts';
 export type {
+  CertificationInput,
+  CertificationResult,
+  CertificationTerms,
   EvaluationInput,
   EvaluationResult,
   GateDataFacts,
@@ -18,7 +22,7 @@ export type { GateReport, GateResult, SkippedGate } from './gate-report.ts';
 export type { ImportOptions } from './import.ts';
 export { REVOKE } from './key-revocations.ts';
 export type { Lineage, Succession } from './lineage.ts';
-export type { Approval, GateData } from './log-index.ts';
+export type { Approval, Certification, GateData } from './log-index.ts';
 export {
   type ImportedFrom,
   type Manifest,
@@ -70,4 +74,5 @@ export {
   withUpdateClient,
 } from './updates/update-client.ts';
 export { UpdateService } from './updates/update-service.ts';
+export { VerifiedCertificate } from './verified-certificate.ts';
 export { VERIFICATION_STEPS, type VerificationStep, VerifiedModel } from './verify.ts';

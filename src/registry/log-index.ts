@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { AuditEntry, AuditLog } from '../audit/index.ts';
 import type { Digest } from '../base/index.ts';
+import { CERTIFICATE_ORIGINS, type CertificateOrigin } from '../models/index.ts';
 import { CustodyIndex } from './custody-index.ts';
 import { digestField, timeField } from './gate-report.ts';
 import { KeyRevocations } from './key-revocations.ts';
@@ -12,6 +13,7 @@ export const ROLLBACK = 'model.rollback';
 export const IMPORT = 'model.import';
 export const APPROVE = 'model.approve';
 export const GATE_DATA = 'model.gate-data';
+export const CERTIFY = 'model.certify';
 
 /** What a publish or import intent says; the database's row must say the same. */
 export interface Publication {
@@ -90,6 +92,23 @@ export interface GateData {
   readonly attacks: number;
 }
 
+/** A certificate of a version, as its intent says it. */
+export interface Certification {
+  readonly intent: number;
+  readonly name: string;
+  readonly version: string;
+  readonly principal: string;
+  /** RFC 3339 UTC. */
+  readonly time: string;
+  /** Of the signed envelope. */
+  readonly certificate: Digest;
+  readonly origin: CertificateOrigin;
+  readonly modelDigest: Digest;
+  readonly calibrationDigest: Digest;
+  /** RFC 3339 UTC. */
+  readonly expiresAt: string;
+}
+
 /** The fields of an intent's detail, as the registry writes them. */
 const PUBLISH_DETAIL = z.object({
   digest: digestField,
@@ -126,6 +145,14 @@ const GATE_DATA_DETAIL = z.object({
   attacks: z.int(),
 });
 
+const CERTIFY_DETAIL = z.object({
+  certificate: digestField,
+  origin: z.enum(CERTIFICATE_ORIGINS),
+  modelDigest: digestField,
+  calibrationDigest: digestField,
+  expiresAt: timeField,
+});
+
 type OpenMove = Omit<AliasMove, 'outcome' | 'doneAt'>;
 
 /**
@@ -144,6 +171,7 @@ export class LogIndex {
   readonly #aliases = new Map<string, Set<string>>();
   readonly #approvals = new Map<string, Approval[]>();
   readonly #gateData = new Map<string, GateData>();
+  readonly #certifications = new Map<string, Certification>();
   /** What waits for its outcome, by the index of its intent: settled when the outcome says done. */
   readonly #open = new Map<number, (index: number, entry: AuditEntry) => void>();
   #read = 0;
@@ -204,6 +232,11 @@ export class LogIndex {
     return this.#gateData.get(name);
   }
 
+  /** The certificate of a version that was made last. */
+  certification(name: string, version: string): Certification | undefined {
+    return this.#certifications.get(`${name}@${version}`);
+  }
+
   #aliasesOf(name: string): readonly string[] {
     return [...(this.#aliases.get(name) ?? [])];
   }
@@ -232,6 +265,9 @@ export class LogIndex {
         break;
       case APPROVE:
         this.#addApproval(index, entry, { name, version });
+        break;
+      case CERTIFY:
+        this.#addCertification(index, entry, { name, version });
         break;
     }
   }
@@ -277,6 +313,22 @@ export class LogIndex {
     this.#open.set(intent, (_, { result }) => {
       if (result !== 'done') return;
       pushTo(this.#approvals, `${of.name}@${of.version}`, { intent, ...of, principal, time, ...detail.data });
+    });
+  }
+
+  #addCertification(intent: number, entry: AuditEntry, of: { name: string; version: string }): void {
+    const detail = CERTIFY_DETAIL.safeParse(entry.detail);
+    if (!detail.success) return;
+    const { principal, time } = entry;
+    this.#open.set(intent, (_, { result }) => {
+      if (result !== 'done') return;
+      this.#certifications.set(`${of.name}@${of.version}`, {
+        intent,
+        ...of,
+        principal,
+        time,
+        ...detail.data,
+      });
     });
   }
 

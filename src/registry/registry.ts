@@ -1,9 +1,11 @@
 import { audited } from '../audit/index.ts';
 import type { Digest, Milliseconds } from '../base/index.ts';
 import { canonicalJson, type KeyInfo, type KeyPurpose } from '../crypto/index.ts';
+import type { Certificate } from '../models/index.ts';
 import type { VersionRow } from '../storage/index.ts';
 import { type AliasChange, aliasHistory, promoteVersion, resolveAlias, rollbackAlias } from './aliases.ts';
 import { approvalsRequired, approveVersion, liveApprovals } from './approvals.ts';
+import { type CertifiedVersion, certifyVersion, readCertificate } from './certify-version.ts';
 import type { Actor, RegistryContext, RegistryParts } from './context.ts';
 import { Custody, type CustodyState } from './custody.ts';
 import { readEvidence } from './door-gates.ts';
@@ -11,7 +13,7 @@ import { RegistryError } from './errors.ts';
 import type { EvaluatorReport } from './evaluator-report.ts';
 import { type ExportFiles, verifyExport, writeExport } from './export.ts';
 import { registerGateData } from './gate-data.ts';
-import type { GateDataFiles } from './gate-evaluator.ts';
+import type { CertificationTerms, GateDataFiles } from './gate-evaluator.ts';
 import type { GateReport } from './gate-report.ts';
 import { type ImportOptions, importVersion } from './import.ts';
 import { type Approval, type GateData, LogIndex, type Publication } from './log-index.ts';
@@ -25,6 +27,7 @@ import { RETENTION_DEFAULTS } from './retention-config.ts';
 import { type KeyRotation, type RotateOptions, revokeKey, rotateKey } from './rotate-keys.ts';
 import { SECOND_SIGNATURE_FILE } from './second-signature.ts';
 import { type ServedAt, servedAt } from './served-at.ts';
+import type { VerifiedCertificate } from './verified-certificate.ts';
 import type { VerifiedModel } from './verify.ts';
 import { blobNames, findPublication, verifyStored } from './version-files.ts';
 
@@ -54,6 +57,8 @@ export interface VersionDetails extends VersionSummary {
   readonly approvalsRequired: 1 | 2;
   /** The evaluator's newest signed report; null where none was made. */
   readonly evidence: (EvaluatorReport & { readonly signedBy: string }) | null;
+  /** What the version is certified for, without the distribution of the rows; null where it has no certificate. */
+  readonly certificate: (Omit<Certificate, 'drift'> & { readonly signedBy: string }) | null;
 }
 
 export interface ResolvedVersion {
@@ -97,6 +102,10 @@ export interface Registry {
     by: Actor,
   ): Promise<GateData>;
   gateData(name: string): GateData | undefined;
+  /** Certifies a version on those data and attaches what came out. */
+  certify(name: string, version: string, terms: CertificationTerms, by: Actor): Promise<CertifiedVersion>;
+  /** The certificate of a version, verified; undefined where it has none. */
+  certificate(model: VerifiedModel): Promise<VerifiedCertificate | undefined>;
   /** Takes in an export of another registry that a trusted key signed. */
   importFiles(
     files: ExportFiles,
@@ -197,6 +206,14 @@ class EmbeddedRegistry implements Registry {
     return this.#context.index.gateData(name);
   }
 
+  certify(name: string, version: string, terms: CertificationTerms, by: Actor): Promise<CertifiedVersion> {
+    return this.#exclusive(() => certifyVersion(this.#context, { name, version }, terms, by));
+  }
+
+  certificate(model: VerifiedModel): Promise<VerifiedCertificate | undefined> {
+    return readCertificate(this.#context, model);
+  }
+
   importFiles(
     files: ExportFiles,
     trustedKeysPem: readonly string[],
@@ -244,6 +261,7 @@ class EmbeddedRegistry implements Registry {
       approvals: liveApprovals(this.#context, model),
       approvalsRequired: approvalsRequired(this.#context),
       evidence: evidence === undefined ? null : await readEvidence(this.#context, evidence),
+      certificate: await this.#certificateOf(model),
     };
   }
 
@@ -290,6 +308,13 @@ class EmbeddedRegistry implements Registry {
 
   async verifyExport(folder: string, trustedKeysPem: readonly string[]): Promise<VerifiedModel> {
     return await verifyExport(folder, trustedKeysPem);
+  }
+
+  async #certificateOf(model: VerifiedModel): Promise<VersionDetails['certificate']> {
+    const verified = await this.certificate(model);
+    if (verified === undefined) return null;
+    const { drift: _, ...certificate } = verified.certificate;
+    return { ...certificate, signedBy: verified.signedBy };
   }
 
   async #summary(row: VersionRow): Promise<VersionSummary> {

@@ -101,6 +101,24 @@ export const approved = approval;
 const gateDataSet = z.looseObject({ name: text, path: text, digest, schemaId: digest, rows: z.int() });
 export const gateDataAdded = gateDataSet;
 export const gateData = z.looseObject({ name: text, gateData: gateDataSet.nullable() });
+const claim = z.looseObject({
+  status: text,
+  threshold: z.number(),
+  errors: z.int(),
+  accepted: z.int(),
+  coverage: z.number(),
+  bound: z.number(),
+  accuracy: z.number(),
+});
+export const certified = z.looseObject({
+  name: text,
+  version: text,
+  certificate: digest,
+  origin: text,
+  expiresAt: text,
+  claims: z.strictObject({ block: claim, allow: claim }),
+  intent: z.int(),
+});
 export const served = z.looseObject({
   name: text,
   alias: text,

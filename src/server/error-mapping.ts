@@ -53,6 +53,8 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'registry.approver-is-author': 403,
   'registry.gate-data-missing': 409,
   'registry.gate-data-unfit': 422,
+  'registry.certification-refused': 409,
+  'registry.certification-unfit': 422,
   'registry.no-previous': 409,
   'registry.candidate-invalid': 422,
   'registry.version-erased': 410,

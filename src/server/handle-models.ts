@@ -60,6 +60,11 @@ export const modelHandlers = {
     const source = { path: file, ...(labels !== undefined && { labels }), schemaBytes: schema };
     return guardian.registry.registerGateData(path.name, source, caller);
   },
+  'POST /v1/models/:name/certify': async ({ guardian, path, body, caller }) => {
+    const { version: asked, ...terms } = body;
+    const { version } = await guardian.registry.resolve(`${path.name}@${asked}`);
+    return guardian.certify(path.name, version, terms, caller);
+  },
   'GET /v1/models/:name/served': ({ guardian, path, query }) =>
     guardian.registry.servedAt(path.name, query.alias, query.at ?? guardian.clock.now()),
   'POST /v1/models/:name/rollback': ({ guardian, path, body, caller }) =>

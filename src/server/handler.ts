@@ -29,6 +29,7 @@ export type ServedGuardian = Pick<
   | 'modelName'
   | 'load'
   | 'promote'
+  | 'certify'
   | 'rollback'
   | 'schemaOf'
   | 'ingestFlows'

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CERTIFICATE_ORIGINS, MAX_CERTIFICATE_DAYS } from '../models/index.ts';
 import { VERSION_FORM } from '../registry/index.ts';
 import {
   CONNECTION_STATES,
@@ -178,6 +179,12 @@ export const gateDataBody = z.strictObject({
   path: filePath,
   labels: filePath.optional().describe('labels of flows'),
   schema: base64.describe('the schema that the data are read by'),
+});
+export const certifyBody = z.strictObject({
+  version: target,
+  origin: z.enum(CERTIFICATE_ORIGINS).describe('where the registered data are from'),
+  target: z.number().gt(0).lt(1).describe('highest error rate of decisions, of block and of allow each'),
+  expiresDays: z.number().gt(0).max(MAX_CERTIFICATE_DAYS).default(30),
 });
 export const importBody = z.strictObject({
   name: kebab.optional().describe('its own name by default'),

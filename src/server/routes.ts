@@ -208,6 +208,15 @@ export const ROUTES = {
     answer: answers.gateDataAdded,
     status: 201,
   },
+  'POST /v1/models/:name/certify': {
+    role: 'approver',
+    about: 'Certifies a version on the registered data: what its decisions may be trusted with.',
+    path: requests.modelPath,
+    body: requests.certifyBody,
+    bodyBytes,
+    answer: answers.certified,
+    status: 201,
+  },
   'GET /v1/models/:name/served': {
     role: 'viewer',
     about: 'What an alias pointed at, at one time: who approved it, on what evidence, with proofs.',

@@ -6,6 +6,8 @@ import type { Clock, Digest } from '../base/index.ts';
 import { type LoadedSchema, parseSchema, readTable } from '../features/index.ts';
 import { LabLabels } from '../lab/index.ts';
 import type {
+  CertificationInput,
+  CertificationResult,
   Drift,
   EvaluationInput,
   EvaluationResult,
@@ -15,6 +17,7 @@ import type {
   VerifiedModel,
 } from '../registry/index.ts';
 import { type MeterOptions, openFlowSource } from '../traffic/index.ts';
+import { certifyModel } from './certify-model.ts';
 import { TrainingError } from './errors.ts';
 import { type Evaluation, evaluateModel } from './evaluate.ts';
 import type { GateConfig } from './gates/config.ts';
@@ -38,6 +41,7 @@ export function createGateEvaluator(options: GateEvaluatorOptions): GateEvaluato
     inspect: async (files, schemaBytes) =>
       factsOf(await readGateData(files, parseSchema(schemaBytes), options)),
     evaluate: (input) => evaluate(input, options),
+    certify: (input) => certifyOnData(input, options),
   };
 }
 
@@ -83,6 +87,19 @@ async function evaluate(input: EvaluationInput, options: GateEvaluatorOptions): 
   const drift = isOnData ? compare(evaluation, champion, table) : null;
   // A ratio without a denominator is NaN here and null in what is signed.
   return { ...facts, gates: { ...report, metrics: JSON.parse(JSON.stringify(report.metrics)) }, drift };
+}
+
+async function certifyOnData(
+  input: CertificationInput,
+  options: GateEvaluatorOptions,
+): Promise<CertificationResult> {
+  const { files, candidate, origin, target, expiresDays } = input;
+  const schema = parseSchema(candidate.schemaBytes);
+  const table = await readGateData(files, schema, options);
+  const { model, digest: modelDigest } = candidate;
+  const { clock } = options;
+  const certified = certifyModel({ model, modelDigest, schema, table, origin, target, expiresDays, clock });
+  return { ...factsOf(table), ...certified };
 }
 
 function compare(evaluation: Evaluation, champion: VerifiedModel, table: LabelledTable): Drift {

@@ -9,13 +9,22 @@ import {
   openFileKeyStore,
   sha256,
 } from '../../src/crypto/index.ts';
-import { BoostedModel, encodeModel } from '../../src/models/index.ts';
+import {
+  BoostedModel,
+  type Certificate,
+  certify,
+  encodeModel,
+  fitDriftReference,
+} from '../../src/models/index.ts';
 import {
   type Candidate,
+  type CertificationResult,
+  type CertificationTerms,
   type GateEvaluator,
   openRegistry,
   type Registry,
   type RegistryParts,
+  type VerifiedModel,
 } from '../../src/registry/index.ts';
 import {
   type BlobStore,
@@ -24,7 +33,7 @@ import {
   openDirectoryBlobStore,
   stateLayout,
 } from '../../src/storage/index.ts';
-import { RANDOM_COLUMNS, randomModel } from './random-model.ts';
+import { RANDOM_COLUMNS, randomModel, randomRows } from './random-model.ts';
 
 /** A registry and all it stands on, in one state folder. */
 export interface House {
@@ -129,6 +138,10 @@ export function fixtureEvaluator(): {
     data,
     asked,
     evaluator: {
+      certify: async ({ candidate, origin, target, expiresDays }) => {
+        const certified = fixtureCertificate(candidate, data, { origin, target, expiresDays });
+        return { digest: data.digest, rows: data.rows, attacks: data.attacks, ...certified };
+      },
       inspect: async () => ({ digest: data.digest, rows: data.rows, attacks: data.attacks }),
       evaluate: async ({ candidate, champion }) => {
         asked.push({ candidate: candidate.version, champion: champion?.version });
@@ -161,4 +174,35 @@ export function fixtureEvaluator(): {
       },
     },
   };
+}
+
+/** What is certified on made-up rows of the fixture's columns, all decided rightly. */
+function fixtureCertificate(
+  { digest: modelDigest, schemaId, sourceKinds, model }: VerifiedModel,
+  { digest, rows, attacks }: FixtureGateData,
+  { origin, target, expiresDays }: CertificationTerms,
+): Pick<CertificationResult, 'claims' | 'certificate'> {
+  const random = new SeededRandom(20261123);
+  const values = randomRows(random, rows);
+  const probability = new Float32Array(rows);
+  model.score(values, rows, { probability, kind: new Int16Array(rows) });
+  const labels = Uint8Array.from(probability, (p) => (p >= model.threshold ? 1 : 0));
+  const data = { probability, labels, origin, decisionThreshold: model.threshold };
+  const claims = {
+    block: certify(data, { side: 'block', target }),
+    allow: certify(data, { side: 'allow', target }),
+  };
+  if (claims.block.status === 'refused' && claims.allow.status === 'refused') {
+    return { claims, certificate: undefined };
+  }
+  const issued = Date.UTC(2026, 0, 1);
+  const certificate: Certificate = {
+    ...{ v: 1, modelDigest, schemaId, origin, sourceKinds, claims },
+    calibration: { digest, rows, attacks },
+    decisionThreshold: model.threshold,
+    issuedAt: new Date(issued).toISOString(),
+    expiresAt: new Date(issued + expiresDays * 86_400_000).toISOString(),
+    drift: fitDriftReference(values, probability, RANDOM_COLUMNS),
+  };
+  return { claims, certificate };
 }
