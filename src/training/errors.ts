@@ -17,6 +17,16 @@ export const TRAINING_ERRORS = {
     retry: false,
     says: 'A class has too few rows to train on and to hold some out; bring more rows.',
   },
+  'training.trees-refused': {
+    category: 'model',
+    retry: false,
+    says: 'Trees of another library do not fit the schema or give no log-odds, and cannot become a candidate.',
+  },
+  'training.memory-exceeded': {
+    category: 'resource',
+    retry: true,
+    says: 'Training held more memory than `training.limits.maxMemoryBytes` and none was given back; nothing was published.',
+  },
   'training.roster-refused': {
     category: 'security',
     retry: false,
