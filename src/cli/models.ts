@@ -8,10 +8,12 @@ import { refuseExisting } from './lab.ts';
 import { gatesTable } from './metrics-text.ts';
 import { registerCustody } from './models-custody.ts';
 import { registerDoor } from './models-door.ts';
+import { registerExplain } from './models-explain.ts';
 import { evidenceLines, registerHistory } from './models-history.ts';
 import { registerPull } from './models-pull.ts';
 import { modelRoute, splitReference, splitVersion } from './models-reference.ts';
 import { registerServeRepo } from './models-serve-repo.ts';
+import { registerTrees, writeOnnx } from './models-trees.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
@@ -50,10 +52,13 @@ export function registerModels({ program, action }: Registrar): void {
     .command('export')
     .description('Writes a signed version as a plain folder that the model_signing tool verifies too.')
     .argument('<reference>', 'flow, flow@champion or flow@1.2.0')
-    .requiredOption('--out <folder>', 'a folder that does not exist yet')
+    .requiredOption('--out <path>', 'a folder, with --onnx a file, that does not exist yet')
+    .option('--onnx', 'the trees alone as ONNX, for other runtimes; unsigned')
     .addHelpText('after', '\nExample:\n  guardian models export flow@champion --out flow-model')
-    .action(action<{ out: string }>(exportModel));
+    .action(action<ExportOptions>(exportModel));
   registerDoor(models, action);
+  registerTrees(models, action);
+  registerExplain(models, action);
   registerPull(models, action);
   registerServeRepo(models, action);
 }
@@ -179,7 +184,13 @@ export async function writeExport(folder: string, files: Readonly<Record<string,
   }
 }
 
-async function exportModel(context: Context, options: { out: string }, reference = ''): Promise<undefined> {
+interface ExportOptions {
+  readonly out: string;
+  readonly onnx?: boolean;
+}
+
+async function exportModel(context: Context, options: ExportOptions, reference = ''): Promise<undefined> {
+  if (options.onnx === true) return await writeOnnx(context, options.out, reference);
   await refuseExisting(options.out);
   const { files, publicKeyPem } = await withSession(context, async ({ api }) => ({
     files: await fetchExport((method, route) => api.call(method, route), reference),

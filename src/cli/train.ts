@@ -9,11 +9,13 @@ import {
   type VerifiedModel,
 } from '../registry/index.ts';
 import {
+  type AdoptedTrees,
   type Evaluation,
   evaluateModel,
   type LabelledTable,
   runGates,
   type TrainingFacts,
+  type TrainingProvenance,
   type TrainingResult,
   trainDetector,
 } from '../training/index.ts';
@@ -81,7 +83,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
       table: trained.held,
       schema,
       training: trainingFacts(trained, rows),
-      champion: await findChampion(context, options.name, trained),
+      champion: await findChampion(context, options.name, trained.provenance),
       dataDigest: trained.provenance.dataDigest,
     },
     config.gates,
@@ -175,10 +177,12 @@ export function trainingFacts(trained: TrainingResult, table: LabelledTable): Tr
  * The champion that the candidate is held against, or why there is none. One that was trained on other rows of the very
  * same data has seen the rows held out here, and would be flattered.
  */
-async function findChampion(
+export async function findChampion(
   context: Context,
   name: string,
-  { provenance }: TrainingResult,
+  provenance: Pick<TrainingProvenance, 'schemaId' | 'seed' | 'dataDigest'> & {
+    readonly configuration: unknown;
+  },
 ): Promise<VerifiedModel | string> {
   let champion: VerifiedModel;
   try {
@@ -192,8 +196,10 @@ async function findChampion(
   const isSplitAlike =
     manifest.seed === provenance.seed &&
     SPLIT_FIELDS.every((field) => {
-      const theirs = (manifest.configuration as Record<string, unknown> | null)?.[field];
-      return canonicalJson(theirs ?? null) === canonicalJson(provenance.configuration[field] ?? null);
+      const [theirs, ours] = [manifest.configuration, provenance.configuration].map(
+        (each) => (each as Readonly<Record<string, unknown>> | null)?.[field] ?? null,
+      );
+      return canonicalJson(theirs) === canonicalJson(ours);
     });
   if (manifest.dataDigest === provenance.dataDigest && !isSplitAlike) {
     return `the champion ${version} was trained on rows held out here; register gate data to compare them`;
@@ -217,7 +223,7 @@ export async function publish(
   api: Api,
   name: string,
   schema: LoadedSchema,
-  trained: TrainingResult,
+  trained: Pick<AdoptedTrees, 'modelBytes' | 'provenance'>,
   gateReport: GateReport,
 ): Promise<PublishedVersion> {
   // The registry takes the schema's id from the schema itself.

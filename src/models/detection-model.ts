@@ -7,6 +7,7 @@ import { ModelError } from './errors.ts';
 import { type Novelty, NoveltyDetectors, type NoveltyParts } from './hybrid/novelty-detectors.ts';
 import type { FittedStatistics } from './statistics.ts';
 import { addMargins, type TreeEnsemble } from './tree-ensemble.ts';
+import { TreeShap } from './tree-shap.ts';
 
 /** Where `score` writes, one entry a row; owned by the caller, at least as long as the rows. */
 export interface ScoreBatchBuffers {
@@ -54,6 +55,11 @@ export interface DetectionModel {
   score(values: Float32Array, rows: number, out: ScoreBatchBuffers): void;
   /** The columns that moved this row most, strongest first; at most `limit` (5). */
   explain(row: Float32Array, limit?: number): readonly Contribution[];
+  /**
+   * As `explain`, but exact Shapley values of the trees (path dependent) in place of path contributions. Absent where a
+   * model has none. Takes milliseconds: for rows that are looked at.
+   */
+  explainExactly?(row: Float32Array, limit?: number): readonly Contribution[];
   /** Thresholds to choose among; the model's own is one of them. Absent or empty where there is but one. */
   readonly operatingPoints?: readonly OperatingPoint[];
   /** The same model at another of its thresholds. Throws models.argument-invalid where it has none of that name. */
@@ -108,6 +114,7 @@ export class BoostedModel implements DetectionModel {
   readonly #novelty: NoveltyDetectors | undefined;
   #compiled: CompiledEnsemble | undefined;
   #means: Float64Array | undefined;
+  #shap: TreeShap | undefined;
 
   constructor(parts: BoostedModelParts) {
     this.parts = parts;
@@ -200,6 +207,20 @@ export class BoostedModel implements DetectionModel {
     this.#means ??= nodeMeans(this.parts.detector);
     const sums = new Float64Array(this.parts.columns.length);
     addPathContributions(this.parts.detector, this.#means, row, sums);
+    return this.#strongest(row, sums, limit);
+  }
+
+  /** What novelty adds is shared out as in `explain`: only the trees have exact values. O(trees x leaves x depth^2). */
+  explainExactly(row: Float32Array, limit = 5): readonly Contribution[] {
+    this.#checkShape(row, 1, 1);
+    this.#shap ??= new TreeShap(this.parts.detector);
+    const sums = new Float64Array(this.parts.columns.length);
+    this.#shap.add(row, sums);
+    return this.#strongest(row, sums, limit);
+  }
+
+  /** Adds novelty's share to `sums` and gives the columns that moved the row most. */
+  #strongest(row: Float32Array, sums: Float64Array, limit: number): readonly Contribution[] {
     this.#novelty?.addContributions(row, sums);
     return this.columnNames
       .map((column, c) => ({ column, value: row[c] as number, contribution: sums[c] as number }))

@@ -1,3 +1,4 @@
+export { type AdoptedTrees, type AdoptTreesInput, adoptTrees } from './adopt-trees.ts';
 export type { RoundProgress } from './boosting.ts';
 export { type CertifyModelInput, certifyModel, type ModelCertification } from './certify-model.ts';
 export type { CheckpointStore } from './checkpoint/checkpoint-store.ts';

@@ -22,7 +22,7 @@ export const gateConfigSchema = z.strictObject({
   /** Mean squared difference of probability and label. */
   maxBrier: share.default(0.15),
   /** Recall that may be lost when attacks move their columns within `reachFactor`. */
-  maxRecallLoss: share.default(0.25),
+  maxRecallLoss: share.default(0.15),
   /** How many times as many packets, as long packets and as much time an attacker may spend. */
   reachFactor: z.number().min(1).max(100).default(1.5),
   /** Ways an attacker tries; a row counts as found where every one of them is. */
