@@ -22,7 +22,7 @@ interface Finding {
 /** Tools beside the product, and what goes without them. */
 const TOOLS: readonly (readonly [command: string, use: string])[] = [
   ['tshark', 'needed by the tests that compare with an independent meter'],
-  ['tcpdump', 'captures live traffic to pipe into `guardian watch -`'],
+  ['tcpdump', 'needed to watch a network interface'],
 ];
 
 const MIN_FREE_BYTES = 256 * 1024 * 1024;
@@ -48,8 +48,8 @@ async function runDoctor(context: Context): Promise<number> {
     await checkCoreDumps(),
     {
       what: 'secret memory',
-      state: isSecretMemoryLocked ? 'good' : 'note',
-      says: isSecretMemoryLocked
+      state: isSecretMemoryLocked() ? 'good' : 'note',
+      says: isSecretMemoryLocked()
         ? 'locked by sodium-native'
         : 'may be swapped: sodium-native is not installed',
     },

@@ -10,20 +10,26 @@ interface Sodium {
   sodium_malloc(length: number): Buffer;
 }
 
-const sodium = loadSodium();
+/** Loaded with the first secret: what holds none starts without it. `null` where it is not there. */
+let loadedSodium: Sodium | null | undefined;
 
 /** Whether secrets lie in locked memory: `sodium-native` is an optional peer. */
-export const isSecretMemoryLocked: boolean = sodium !== undefined;
+export function isSecretMemoryLocked(): boolean {
+  return sodium() !== null;
+}
 
-function loadSodium(): Sodium | undefined {
+function sodium(): Sodium | null {
+  if (loadedSodium !== undefined) return loadedSodium;
+  loadedSodium = null;
   try {
     const loaded: unknown = createRequire(import.meta.url)('sodium-native');
-    return typeof loaded === 'object' && loaded !== null && 'sodium_malloc' in loaded
-      ? (loaded as Sodium)
-      : undefined;
+    if (typeof loaded === 'object' && loaded !== null && 'sodium_malloc' in loaded) {
+      loadedSodium = loaded as Sodium;
+    }
   } catch {
-    return undefined;
+    // Secrets lie in plain memory then, and the doctor says so.
   }
+  return loadedSodium;
 }
 
 /**
@@ -40,8 +46,8 @@ export class SecretBuffer {
 
   private constructor(length: number) {
     // An empty one has nothing to lock.
-    this.#bytes =
-      length === 0 || sodium === undefined ? Buffer.allocUnsafeSlow(length) : sodium.sodium_malloc(length);
+    const locked = length === 0 ? null : sodium();
+    this.#bytes = locked === null ? Buffer.allocUnsafeSlow(length) : locked.sodium_malloc(length);
   }
 
   /** Takes a private copy and wipes the argument. */

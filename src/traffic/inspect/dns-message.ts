@@ -1,3 +1,4 @@
+import type { NameMemory } from './name-memory.ts';
 import { NameEntropy, NameText } from './name-text.ts';
 
 /** A name that was asked for. */
@@ -42,8 +43,14 @@ const text = new NameText();
  * Reads the DNS, mDNS or LLMNR message in `bytes[offset, end)` (RFC 1035, section 4; RFC 6762; RFC 4795). Undefined
  * where that is none: a header or question that is cut or broken, or a query that asks nothing. Answers that are cut
  * or broken end the reading. Pointers only go backwards, so no message is read twice over.
+ * `known` spares names that were read before.
  */
-export function readDnsMessage(bytes: Uint8Array, offset: number, end: number): DnsMessage | undefined {
+export function readDnsMessage(
+  bytes: Uint8Array,
+  offset: number,
+  end: number,
+  known?: NameMemory,
+): DnsMessage | undefined {
   if (offset + HEADER_BYTES > end) return undefined;
   const u16 = (at: number) => (bytes[at]! << 8) | bytes[at + 1]!;
   const isResponse = (bytes[offset + 2]! & 0x80) !== 0;
@@ -52,7 +59,11 @@ export function readDnsMessage(bytes: Uint8Array, offset: number, end: number): 
   const questions: DnsQuestion[] = [];
   let at = offset + HEADER_BYTES;
   for (let i = 0; i < asked; i++) {
-    const name = readName(bytes, offset, at, end);
+    let name = known?.find(bytes, at, end);
+    if (name === undefined) {
+      name = readName(bytes, offset, at, end);
+      if (name !== undefined) known?.remember(bytes, at, name);
+    }
     const next = skipName(bytes, at, end);
     if (name === undefined || next < 0 || next + 4 > end) return undefined;
     questions.push({ name, type: u16(next) });

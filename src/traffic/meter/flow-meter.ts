@@ -2,8 +2,7 @@ import type { Bytes, Milliseconds } from '../../base/index.ts';
 import { newCounters } from '../counters.ts';
 import type { FlowRecord, SourceCounters } from '../flow.ts';
 import { FlowBatch } from '../flow-batch.ts';
-import { FLOW_NUMBER_INDEX, type Measure } from '../flow-measures.ts';
-import { FlowInspector } from '../inspect/flow-inspector.ts';
+import { clearInspected, FlowInspector } from '../inspect/flow-inspector.ts';
 import { linkTypeName } from '../link-types.ts';
 import type { PcapLayout } from '../pcap-reader.ts';
 import { INSPECTIONS, KERNEL_BATCH, KERNEL_BYTES, KERNEL_ROWS, MeterKernel, STOP } from './meter-kernel.ts';
@@ -192,6 +191,7 @@ export class FlowMeter {
     const { start } = KERNEL_BYTES;
     const end = Math.max(this.#dirtyEnd, this.#restEnd, this.#stagedEnd);
     this.#kernel.views.bytes.fill(0, start, end);
+    this.#inspector.wipe();
     this.#restEnd = start;
     this.#dirtyEnd = start;
   }
@@ -217,7 +217,7 @@ export class FlowMeter {
   *#waiting(): Generator<FlowBatch> {
     const { functions } = this.#kernel;
     while (functions.waiting() > 0) {
-      for (const row of this.#inspectedRows) this.#setMeasures(row, {});
+      for (const row of this.#inspectedRows) clearInspected(this.#kernel.views.numbers, row, KERNEL_ROWS);
       this.#inspectedRows.length = 0;
       const rows = functions.writeRows();
       const { rowSequence, identity, numbers } = this.#kernel.views;
@@ -229,24 +229,12 @@ export class FlowMeter {
       batch.rows = rows;
       for (let row = 0; row < rows; row++) {
         const sequence = rowSequence[row]!;
-        if (sequence !== 0) this.#takeInspected(batch, row, sequence);
+        if (sequence === 0) continue;
+        const names = this.#inspector.takeInto(sequence, numbers, row, KERNEL_ROWS);
+        this.#inspectedRows.push(row);
+        if (names !== undefined) batch.names.set(row, names);
       }
       yield batch;
-    }
-  }
-
-  #takeInspected(batch: FlowBatch, row: number, sequence: number): void {
-    const inspected = this.#inspector.take(sequence);
-    if (inspected === undefined) return;
-    this.#inspectedRows.push(row);
-    this.#setMeasures(row, inspected.measures);
-    if (inspected.names !== undefined) batch.names.set(row, inspected.names);
-  }
-
-  #setMeasures(row: number, measures: Readonly<Partial<Record<Measure, number>>>): void {
-    const { numbers } = this.#kernel.views;
-    for (const name of INSPECTED) {
-      numbers[FLOW_NUMBER_INDEX[name] * KERNEL_ROWS + row] = measures[name] ?? Number.NaN;
     }
   }
 
@@ -256,8 +244,10 @@ export class FlowMeter {
     if (count === 0) return;
     const { inspections, bytes } = this.#kernel.views;
     for (let at = 0; at < count * WORDS_OF_INSPECTION; at += WORDS_OF_INSPECTION) {
-      const [flow, kind] = [inspections[at]!, inspections[at + 1]!];
-      const [start, end] = [inspections[at + 2]!, inspections[at + 3]!];
+      const flow = inspections[at]!;
+      const kind = inspections[at + 1]!;
+      const start = inspections[at + 2]!;
+      const end = inspections[at + 3]!;
       if ((kind & 255) === DNS) this.#inspector.dns(flow, bytes, start, end);
       else this.#inspector.tls(flow, bytes, start, end);
     }
@@ -280,21 +270,6 @@ export class FlowMeter {
     takeFaults(faults, counters, this.#linkName);
   }
 }
-
-/** Measures that the inspector fills; the rest of a row is the kernel's. */
-const INSPECTED = [
-  'dns_queries',
-  'dns_responses',
-  'dns_failures',
-  'dns_answers',
-  'dns_query_type',
-  'dns_ttl_min',
-  'dns_name_length_max',
-  'dns_labels_max',
-  'dns_name_entropy_max',
-  'tls_name_length',
-  'tls_name_entropy',
-] as const satisfies readonly Measure[];
 
 function copyOf(batch: FlowBatch): FlowBatch {
   const { identity, numbers } = batch;
