@@ -235,6 +235,21 @@ const storageConfigSchema = z
     },
   );
 
+const checkpointsConfigSchema = z.strictObject({
+  everyRounds: z
+    .int()
+    .min(0)
+    .max(5000)
+    .default(1)
+    .describe('rounds of boosting between two checkpoints of a training at least; 0 makes none'),
+  maxShare: z
+    .number()
+    .min(0.001)
+    .max(1)
+    .default(0.03)
+    .describe('share of the time of training that checkpoints may take: after a slow one the next waits'),
+});
+
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */
 export const configurationSchema = z.strictObject({
   model: modelConfigSchema.prefault({}),
@@ -245,6 +260,7 @@ export const configurationSchema = z.strictObject({
   audit: auditConfigSchema.prefault({}),
   meter: meterConfigSchema.prefault({}),
   training: trainingConfigSchema.prefault({}),
+  checkpoints: checkpointsConfigSchema.prefault({}),
   gates: gateConfigSchema.prefault({}),
   registry: registryConfigSchema.prefault({}),
   keys: keysConfigSchema.prefault({}),

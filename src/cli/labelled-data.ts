@@ -1,6 +1,4 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
 import type { Digest } from '../base/index.ts';
 import { type LoadedSchema, readTable } from '../features/index.ts';
 import { LabLabels } from '../lab/index.ts';
@@ -9,6 +7,7 @@ import { type LabelledTable, labelFlows } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { type Extraction, extractionOf } from './extraction.ts';
+import { DataFile } from './sealed-data.ts';
 import { count } from './text.ts';
 
 /** Reads labelled rows: a table by its schema, or a source of flows with a file of labels beside it. */
@@ -25,17 +24,28 @@ export async function readLabelledData(
 ): Promise<LabelledTable> {
   const { labels, command, extractions } = options;
   const progress = context.output.progress(`reading ${data}`);
+  const opened: DataFile[] = [];
+  const open = async (path: string): Promise<DataFile> => {
+    const file = await DataFile.open(context, path);
+    opened.push(file);
+    return file;
+  };
   try {
-    if (schema.schema.kind === 'table') return await readTable(data, schema, { signal: context.signal });
+    const file = await open(data);
+    if (schema.schema.kind === 'table') {
+      return await readTable(data, schema, { signal: context.signal, bytes: await file.bytes() });
+    }
     if (labels === undefined) {
       throw new CliError(
         'cli.usage',
         `flows need labels: pass --labels FILE, as \`guardian lab\` writes them`,
       );
     }
+    const labelsFile = await open(labels);
+    const bytes = await file.bytes();
     const [source, labelled] = [
-      await openFlowSource(data, context.config.meter),
-      await LabLabels.read(labels),
+      await openFlowSource(data, { ...context.config.meter, ...(bytes && { bytes }) }),
+      LabLabels.parse(await labelsFile.text()),
     ];
     let rejects: Readonly<Record<string, number>> = {};
     const table = await labelFlows({
@@ -43,7 +53,7 @@ export async function readLabelledData(
       schema,
       labelOf: (flow) => labelled.labelOf(flow),
       weightOf: (flow) => labelled.weightOf(flow),
-      digest: await digestOf([data, labels]),
+      digest: await digestOf([file, labelsFile]),
       onBatch: (flows) => progress.update(undefined, `${count(flows)} flows`),
       onRejects: (counts) => {
         rejects = counts;
@@ -54,13 +64,14 @@ export async function readLabelledData(
     return table;
   } finally {
     progress.done();
+    for (const each of opened) each.close();
     context.signal.throwIfAborted();
   }
 }
 
-/** Digest over the bytes of several files, one after the other. */
-async function digestOf(files: readonly string[]): Promise<Digest> {
+/** Digest over the bytes of several files, one after the other; of what they hold where they are sealed. */
+async function digestOf(files: readonly DataFile[]): Promise<Digest> {
   const hash = createHash('sha256');
-  for (const file of files) await pipeline(createReadStream(file), hash, { end: false });
+  for (const file of files) for await (const chunk of await file.content()) hash.update(chunk);
   return `sha256:${hash.digest('hex')}`;
 }

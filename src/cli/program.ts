@@ -1,8 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import { registerAccess } from './access.ts';
 import { registerAudit } from './audit.ts';
+import { registerCheckpoints } from './checkpoints.ts';
 import { registerConfig } from './config.ts';
 import { type Context, createContext, type GlobalOptions } from './context.ts';
+import { registerData } from './data.ts';
 import { registerDemo } from './demo.ts';
 import { registerDoctor } from './doctor.ts';
 import { registerEvaluate } from './evaluate.ts';
@@ -89,6 +91,8 @@ export function createProgram(parts: ProgramParts): { run(argv: readonly string[
   registerServe(registrar);
   registerExtract(registrar);
   registerTrain(registrar);
+  registerData(registrar);
+  registerCheckpoints(registrar);
   registerEvaluate(registrar);
   registerModels(registrar);
   registerKeys(registrar);

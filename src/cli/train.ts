@@ -17,7 +17,9 @@ import {
   type TrainingFacts,
   type TrainingProvenance,
   type TrainingResult,
+  type TrainingSteps,
   trainDetector,
+  trainingRun,
 } from '../training/index.ts';
 import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
@@ -32,6 +34,7 @@ import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { defaultLooksFile, recordTestLook } from './test-looks.ts';
 import { count } from './text.ts';
+import { endCheckpoints, withCheckpoints } from './train-checkpoints.ts';
 
 interface TrainOptions {
   readonly schema: string;
@@ -41,6 +44,7 @@ interface TrainOptions {
   readonly testLabels?: string;
   readonly seed: number;
   readonly looks?: string;
+  readonly resume?: boolean;
 }
 
 export function registerTrain({ program, action }: Registrar): void {
@@ -54,6 +58,7 @@ export function registerTrain({ program, action }: Registrar): void {
     .option('--test <data>', 'data that is only measured on, never trained, tuned or gated on')
     .option('--test-labels <file>', 'labels of the test flows')
     .option('--seed <n>', 'seed of every random choice', parseWhole(0, 0xffffffff), 1)
+    .option('--resume', 'go on from the checkpoint of a training that was broken off, to the very same model')
     .option('--looks <file>', 'list to which a look at test data is appended')
     .addHelpText(
       'after',
@@ -74,7 +79,12 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     `${count(rows.rows)} rows of ${rows.columns} columns, ${count(attacksOf(rows))} of them attacks`,
   );
 
-  const trained = await trainWithProgress(context, rows, schema, options.seed);
+  const run = trainingRun({ table: rows, schema, config: config.training, seed: options.seed });
+  const { trained, counts } = await withCheckpoints(
+    context,
+    { name: options.name, run, resume: options.resume === true },
+    (steps) => trainWithProgress(context, rows, schema, options.seed, {}, steps),
+  );
   const gates = runGates(
     {
       model: trained.model,
@@ -101,7 +111,9 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
 
   const published = await withSession(context, async ({ api }) => {
     for (const extraction of extractions) await noteExtraction(api, extraction);
-    return await publish(api, options.name, schema, trained, gates);
+    const version = await publish(api, options.name, schema, trained, gates);
+    await endCheckpoints(context, options.name, api);
+    return version;
   });
   if (tested !== undefined) await noteLook(context, options, evaluation);
 
@@ -126,6 +138,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     digest: published.digest,
     trainCpuSeconds: trained.trainCpuSeconds,
     rounds: trained.rounds,
+    ...(counts && { checkpoints: counts }),
     threshold: trained.threshold,
     measuredOn: shown,
     metrics: metricsOf(evaluation.metrics),
@@ -142,6 +155,7 @@ export async function trainWithProgress(
   schema: LoadedSchema,
   seed: number,
   config: Partial<Context['config']['training']> = {},
+  steps?: TrainingSteps,
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
@@ -151,6 +165,7 @@ export async function trainWithProgress(
       sourceKinds: schema.schema.sourceKinds,
       config: { ...context.config.training, ...config },
       seed,
+      ...(steps && { steps }),
       onProgress: ({ round, rounds, validationLoss }) => {
         context.signal.throwIfAborted();
         const loss = validationLoss === undefined ? '' : `, loss ${validationLoss.toFixed(4)}`;

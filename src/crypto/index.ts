@@ -31,6 +31,7 @@ export { isPkcs11Uri, type Pkcs11Uri, parsePkcs11Uri } from './pkcs11-uri.ts';
 export {
   isSealedFile,
   readSealedFile,
+  type SealedContent,
   type SealedFile,
   type SealedHeader,
   sealStream,

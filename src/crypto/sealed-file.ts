@@ -77,11 +77,17 @@ export async function* sealStream(
 /** A sealed file whose header was read; nothing of it is authentic before its content was opened. */
 export interface SealedFile {
   readonly header: SealedHeader;
-  /**
-   * The content, each chunk authentic when it comes; the whole is when the iteration ends without an error. Chunks are
-   * wiped when it ends, in whatever way: nobody may keep one. Read once. Throws `crypto.integrity`.
-   */
-  open(dataKey: SecretBuffer): AsyncGenerator<Uint8Array<ArrayBuffer>>;
+  /** The content. Read once; the key may be wiped as soon as this returns. */
+  open(dataKey: SecretBuffer): SealedContent;
+}
+
+/**
+ * What a sealed file holds, each chunk authentic when it comes; the whole is when the iteration ends without an error.
+ * Throws `crypto.integrity`. Chunks are held until they are wiped: readers look ahead and behind.
+ */
+export interface SealedContent extends AsyncIterable<Uint8Array<ArrayBuffer>> {
+  /** Overwrites every chunk that was given out with zeros; for when the reading has ended. */
+  wipe(): void;
 }
 
 /** Reads the header of a sealed file. Throws `crypto.integrity`. */
@@ -100,16 +106,25 @@ export async function readSealedFile(bytes: AsyncIterable<Uint8Array>): Promise<
   if (rest.length < length + SALT_BYTES) throw changed('it ends within its header');
   const header = parseHeader(rest.subarray(0, length));
   const head = Buffer.concat([fixed, rest]);
-  return { header, open: (dataKey) => openChunks(reader, head, dataKey) };
+  return {
+    header,
+    open: (dataKey) => {
+      const key = fileKey(dataKey, head);
+      const given: Uint8Array[] = [];
+      return {
+        [Symbol.asyncIterator]: () => openChunks(reader, { key, given }),
+        wipe: () => {
+          for (const chunk of given) chunk.fill(0);
+        },
+      };
+    },
+  };
 }
 
 async function* openChunks(
   reader: Reader,
-  head: Uint8Array,
-  dataKey: SecretBuffer,
+  { key, given }: { readonly key: SecretBuffer; readonly given: Uint8Array[] },
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const key = fileKey(dataKey, head);
-  const given: Uint8Array[] = [];
   try {
     for (let index = 0, isLast = false; !isLast; index++) {
       const sealed = await reader.take(SEALED_CHUNK_BYTES + TAG_BYTES);
@@ -121,7 +136,6 @@ async function* openChunks(
   } finally {
     key.wipe();
     await reader.close();
-    for (const chunk of given) chunk.fill(0);
   }
 }
 

@@ -2,3 +2,4 @@ export type { HostReport } from './feature-knowledge.ts';
 export { Guardian, type GuardianOptions } from './guardian.ts';
 export type { FlowOutcome, IngestOptions, IngestResult } from './live-route.ts';
 export { openGuardian } from './open-guardian.ts';
+export { type CheckpointMark, TrainingKeys } from './training-keys.ts';

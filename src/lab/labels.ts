@@ -63,8 +63,13 @@ export class LabLabels {
 
   /** Reads a labels file. Throws `lab.labels-malformed` with the number of the line. */
   static async read(path: string): Promise<LabLabels> {
+    return LabLabels.parse(await readFile(path, 'utf8'));
+  }
+
+  /** Reads the text of a labels file. Throws as `read`. */
+  static parse(text: string): LabLabels {
     const labels = new LabLabels();
-    const lines = (await readFile(path, 'utf8')).split('\n');
+    const lines = text.split('\n');
     lines.forEach((line, index) => {
       if (index === 0 || line === '') return;
       const [protocol, source, sourcePort, destination, destinationPort, start, end, label] = line.split(',');

@@ -24,6 +24,8 @@ export interface StateLayout {
   readonly socket: string;
   readonly lock: string;
   readonly adminKey: string;
+  /** Sealed states of trainings that can be resumed. */
+  readonly checkpoints: string;
 }
 
 /** `shared` holds what servers on one PostgreSQL have in common; it is the state folder itself by default. */
@@ -38,6 +40,7 @@ export function stateLayout(folder: string, shared = folder): StateLayout {
     socket: join(folder, 'guardian.sock'),
     lock: join(folder, 'owner.lock'),
     adminKey: join(folder, 'admin.key'),
+    checkpoints: join(folder, 'checkpoints'),
   };
 }
 

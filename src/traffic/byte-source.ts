@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { constants, createGunzip } from 'node:zlib';
-import type { Bytes } from '../base/index.ts';
+import { type Bytes, GuardianError } from '../base/index.ts';
 import { TrafficError } from './errors.ts';
 
 type Chunk = Uint8Array<ArrayBuffer>;
@@ -23,7 +23,7 @@ export interface ByteSource {
   stop(): void;
   /** The file that holds just this content, where there is one: it may be read instead of `chunks`. */
   readonly file?: string;
-  /** Whether, after `stop`, what was captured until then still comes. */
+  /** Whether it goes on until `stop`, after which what was captured or read until then still comes. */
   readonly lingers?: boolean;
 }
 
@@ -110,7 +110,9 @@ async function* wrapFailures(raw: Readable, name: string): AsyncGenerator<Chunk>
   try {
     for await (const chunk of raw) yield chunk;
   } catch (error) {
+    // What makes the bytes says itself why it does not.
     if (isPremature(error)) return;
+    if (error instanceof GuardianError) throw error;
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'EACCES' || code === 'EPERM') {
       throw new TrafficError('traffic.source-missing', `${name} may not be read (${code})`, { cause: error });

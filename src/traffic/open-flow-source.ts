@@ -39,6 +39,8 @@ export interface SourceOptions extends MeterOptions {
   /** What a collector of NetFlow or IPFIX is given beside its address. */
   readonly collector: Partial<CollectorOptions>;
   readonly clock: Clock;
+  /** The content, where it is not what lies at the path: decrypted, say. Read once, from beginning to end. */
+  readonly bytes: AsyncIterable<Uint8Array>;
 }
 
 /**
@@ -57,12 +59,13 @@ export async function openFlowSource(
   source: string,
   options: Partial<SourceOptions> = {},
 ): Promise<FlowSource> {
-  if (isCollectorAddress(source)) {
+  const { bytes: given } = options;
+  if (given === undefined && isCollectorAddress(source)) {
     if (options.record !== undefined) throw noPackets(source);
     return await openCollector(source, options.collector);
   }
   const counters = newCounters();
-  const live = await liveInterface(source);
+  const live = given === undefined ? await liveInterface(source) : undefined;
   if (live !== undefined) {
     // The file first: packets are not asked for before there is a place for them.
     const record = await openRecord(options, counters);
@@ -74,7 +77,7 @@ export async function openFlowSource(
       throw error;
     }
   }
-  if (await isFolder(source)) {
+  if (given === undefined && (await isFolder(source))) {
     const bytes = await openCaptureFolder(source, {
       follow: options.follow === true,
       pollMs: options.pollMs ?? FOLLOW_DEFAULTS.pollMs,
@@ -84,9 +87,9 @@ export async function openFlowSource(
   }
   const onEvent = (code: string) => countName(counters.ignored, code);
   const opening =
-    options.follow === true
+    options.follow === true && given === undefined
       ? openFollowed(source, { onEvent, ...followOptions(options) })
-      : openBytes(source, (code) => countName(counters.malformed, code));
+      : openBytes(given ?? source, (code) => countName(counters.malformed, code));
   const bytes = await opening.catch((error) => {
     throw withInterfaces(source, error);
   });
@@ -96,6 +99,7 @@ export async function openFlowSource(
     }
     if (options.record !== undefined) throw noPackets(source);
     if (isParquet(bytes.head)) {
+      if (given !== undefined) return await ParquetSource.of(bytes.chunks, source, counters);
       bytes.stop();
       // Read from its end, so by its name.
       if (source === '-') {

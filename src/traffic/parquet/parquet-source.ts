@@ -29,7 +29,21 @@ export class ParquetSource implements FlowSource {
 
   /** Throws `traffic.parquet-malformed` and `traffic.missing-column`. */
   static async open(path: string, counters: SourceCounters = newCounters()): Promise<ParquetSource> {
-    const file = await ParquetFile.open(path);
+    return await ParquetSource.#of(await ParquetFile.open(path), counters);
+  }
+
+  /** Of bytes that are held whole; `path` is how they are called. Throws as `open`. */
+  static async of(
+    chunks: AsyncIterable<Uint8Array>,
+    path: string,
+    counters: SourceCounters = newCounters(),
+  ): Promise<ParquetSource> {
+    const pieces: Uint8Array[] = [];
+    for await (const chunk of chunks) pieces.push(chunk);
+    return await ParquetSource.#of(await ParquetFile.of(Buffer.concat(pieces), path), counters);
+  }
+
+  static async #of(file: ParquetFile, counters: SourceCounters): Promise<ParquetSource> {
     const missing = FLOW_CSV_REQUIRED.find((name) => !file.columns.includes(name));
     if (missing === undefined) return new ParquetSource(file, counters);
     await file.close();
