@@ -11,7 +11,7 @@ import { retentionConfigSchema } from './registry/index.ts';
 import { responseConfigSchema } from './response/index.ts';
 import { postgresConfigSchema } from './storage/index.ts';
 import { MAX_FLOWS_LIMIT, METER_DEFAULTS } from './traffic/index.ts';
-import { gateConfigSchema, trainingConfigSchema } from './training/index.ts';
+import { gateConfigSchema, trainingConfigSchema, trainingLimitsSchema } from './training/index.ts';
 
 /** Which model watches, and what is expected of it. Names are kept from the specification. */
 const modelConfigSchema = z.strictObject({
@@ -261,6 +261,7 @@ export const configurationSchema = z.strictObject({
   meter: meterConfigSchema.prefault({}),
   training: trainingConfigSchema.prefault({}),
   checkpoints: checkpointsConfigSchema.prefault({}),
+  trainingLimits: trainingLimitsSchema.prefault({}),
   gates: gateConfigSchema.prefault({}),
   registry: registryConfigSchema.prefault({}),
   keys: keysConfigSchema.prefault({}),

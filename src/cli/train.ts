@@ -13,6 +13,8 @@ import {
   type Evaluation,
   evaluateModel,
   type LabelledTable,
+  type PauseCounters,
+  type RoundProgress,
   runGates,
   type TrainingFacts,
   type TrainingProvenance,
@@ -35,6 +37,7 @@ import { withSession } from './session.ts';
 import { defaultLooksFile, recordTestLook } from './test-looks.ts';
 import { count } from './text.ts';
 import { endCheckpoints, withCheckpoints } from './train-checkpoints.ts';
+import { watchTraining } from './training-watch.ts';
 
 interface TrainOptions {
   readonly schema: string;
@@ -45,6 +48,7 @@ interface TrainOptions {
   readonly seed: number;
   readonly looks?: string;
   readonly resume?: boolean;
+  readonly curve?: string;
 }
 
 export function registerTrain({ program, action }: Registrar): void {
@@ -59,6 +63,7 @@ export function registerTrain({ program, action }: Registrar): void {
     .option('--test-labels <file>', 'labels of the test flows')
     .option('--seed <n>', 'seed of every random choice', parseWhole(0, 0xffffffff), 1)
     .option('--resume', 'go on from the checkpoint of a training that was broken off, to the very same model')
+    .option('--curve <file>', 'course of the training, one JSON object a line and round')
     .option('--looks <file>', 'list to which a look at test data is appended')
     .addHelpText(
       'after',
@@ -80,11 +85,17 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   );
 
   const run = trainingRun({ table: rows, schema, config: config.training, seed: options.seed });
-  const { trained, counts } = await withCheckpoints(
+  const resume = options.resume === true;
+  const watched = { curve: options.curve, resume, rows: rows.rows };
+  const { trained: done, counts } = await withCheckpoints(
     context,
-    { name: options.name, run, resume: options.resume === true },
-    (steps) => trainWithProgress(context, rows, schema, options.seed, {}, steps),
+    { name: options.name, run, resume },
+    (steps) =>
+      watchTraining(context, watched, (onRound) =>
+        trainWithProgress(context, rows, schema, options.seed, {}, { onRound, ...(steps && { steps }) }),
+      ),
   );
+  const { trained, pauses } = done;
   const gates = runGates(
     {
       model: trained.model,
@@ -121,6 +132,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   output.line(
     `${count(trained.rounds)} trees in ${trained.trainCpuSeconds.toFixed(1)} CPU seconds, threshold ${trained.threshold.toFixed(3)}`,
   );
+  if (pauses.pauses > 0) output.line(pausesLine(pauses));
   output.line(`\nOn ${shown} (${count(evaluation.rows)} rows):`);
   output.line(metricsTable(evaluation.metrics));
   output.line(`\n${gatesTable(gates)}`);
@@ -139,6 +151,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     trainCpuSeconds: trained.trainCpuSeconds,
     rounds: trained.rounds,
     ...(counts && { checkpoints: counts }),
+    pauses,
     threshold: trained.threshold,
     measuredOn: shown,
     metrics: metricsOf(evaluation.metrics),
@@ -148,6 +161,12 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   return gates.passed ? EXIT.done : EXIT.checkFailed;
 }
 
+interface ProgressOptions {
+  readonly steps?: TrainingSteps;
+  /** Called after each round; the next one waits for it. */
+  readonly onRound?: (progress: RoundProgress) => Promise<void>;
+}
+
 /** Trains with a progress bar and Ctrl-C between two trees. */
 export async function trainWithProgress(
   context: Context,
@@ -155,7 +174,7 @@ export async function trainWithProgress(
   schema: LoadedSchema,
   seed: number,
   config: Partial<Context['config']['training']> = {},
-  steps?: TrainingSteps,
+  { steps, onRound }: ProgressOptions = {},
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
@@ -166,8 +185,10 @@ export async function trainWithProgress(
       config: { ...context.config.training, ...config },
       seed,
       ...(steps && { steps }),
-      onProgress: ({ round, rounds, validationLoss }) => {
+      onProgress: async (made) => {
         context.signal.throwIfAborted();
+        await onRound?.(made);
+        const { round, rounds, validationLoss } = made;
         const loss = validationLoss === undefined ? '' : `, loss ${validationLoss.toFixed(4)}`;
         progress.update(round / rounds, `tree ${round} of at most ${rounds}${loss}`);
       },
@@ -280,6 +301,12 @@ async function noteLook(context: Context, options: TrainOptions, evaluation: Eva
       throw new CliError('cli.usage', `cannot append the look to ${file}`, { cause });
     },
   );
+}
+
+function pausesLine({ pauses, pausedMs, byCause }: PauseCounters): string {
+  const causes = Object.entries(byCause).filter(([, ms]) => ms > 0);
+  const shares = causes.map(([cause, ms]) => `${cause} ${(ms / 1000).toFixed(1)} s`).join(', ');
+  return `paused ${count(pauses)} times for ${(pausedMs / 1000).toFixed(1)} s: ${shares}`;
 }
 
 function attacksOf(table: LabelledTable): number {

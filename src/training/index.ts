@@ -51,3 +51,12 @@ export {
   type TrainModelInput,
   trainModel,
 } from './train-model.ts';
+export {
+  PAUSE_CAUSES,
+  type PauseCause,
+  type PauseCounters,
+  type TrainingLimits,
+  TrainingPace,
+  type TrainingPaceOptions,
+  trainingLimitsSchema,
+} from './training-pace.ts';
