@@ -47,24 +47,45 @@ export function write_columns(
     let cell: usize = load<u32>(program, 32);
     const flags = load<u32>(program, 36);
     const isLog = (flags & LOG) != 0;
-    let missing: f64 = 0;
-    let clipped: f64 = 0;
+    let missing: u32 = 0;
+    let clipped: u32 = 0;
+    // Values repeat from row to row: what the last one gave serves again.
+    let isKnown = false;
+    let before: u64 = 0;
+    let last: f32 = 0;
+    let wasMissing: u32 = 0;
+    let wasClipped: u32 = 0;
     let to = out + (<usize>c << 2);
     for (let row: u32 = 0; row < rows; row++, cell += 8, to += stride) {
-      let x = load<f64>(cell);
+      const given = load<u64>(cell);
+      if (given == before && isKnown) {
+        store<f32>(to, last);
+        missing += wasMissing;
+        clipped += wasClipped;
+        continue;
+      }
+      before = given;
+      isKnown = true;
+      wasMissing = 0;
+      wasClipped = 0;
+      let x = reinterpret<f64>(given);
       if ((flags & BIT) != 0 && x == x) {
         x = x >= 0 && x < 65536 && ((<u32>x) & (flags >> 16)) != 0 ? 1 : 0;
       }
       if (!(x >= low && x <= high)) {
         if (x != x && (flags & MAY_MISS) != 0) {
-          missing += 1;
-          store<f32>(to, f32.NaN);
+          missing++;
+          wasMissing = 1;
+          last = f32.NaN;
+          store<f32>(to, last);
           continue;
         }
         if ((flags & CLIP) != 0 && x - x == 0) {
-          clipped += 1;
+          clipped++;
+          wasClipped = 1;
           x = x < low ? low : high;
         } else {
+          isKnown = false;
           store<f32>(to, f32.NaN);
           store<u32>(excepted, (row << 16) | c);
           excepted += 4;
@@ -72,13 +93,15 @@ export function write_columns(
         }
       }
       if (!isLog) {
-        store<f32>(to, <f32>x);
+        last = <f32>x;
+        store<f32>(to, last);
         continue;
       }
       if (x >= 0 && x < smallCount) {
         const whole = <i32>x;
         if (<f64>whole == x) {
-          store<f32>(to, load<f32>(smallLogs + (<usize>whole << 2)));
+          last = load<f32>(smallLogs + (<usize>whole << 2));
+          store<f32>(to, last);
           continue;
         }
       }
@@ -94,15 +117,17 @@ export function write_columns(
       const room = log * 4e-13;
       const rounded = <f32>(log - room);
       // Below 0 a sum of table and series loses digits, and huge numbers have no exponent in the table.
+      last = rounded;
       if (x >= 0 && x < 1e300 && rounded == <f32>(log + room)) store<f32>(to, rounded);
       else {
+        isKnown = false;
         store<f32>(to, f32.NaN);
         store<u32>(excepted, (row << 16) | c);
         excepted += 4;
       }
     }
-    if (missing != 0) store<f64>(program, load<f64>(program, 16) + missing, 16);
-    if (clipped != 0) store<f64>(program, load<f64>(program, 24) + clipped, 24);
+    if (missing != 0) store<f64>(program, load<f64>(program, 16) + <f64>missing, 16);
+    if (clipped != 0) store<f64>(program, load<f64>(program, 24) + <f64>clipped, 24);
   }
   return <u32>((excepted - exceptions) >> 2);
 }
