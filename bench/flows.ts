@@ -15,7 +15,7 @@ const { values } = parseArgs({
 });
 const runs = Number(values.runs);
 
-const SCRIPT = fileURLToPath(new URL('./support/flow-features.ts', import.meta.url));
+const SCRIPT = fileURLToPath(new URL('./support/flow-features.mjs', import.meta.url));
 /** What must be reached on the capture with many flows, peer / ours. */
 const TARGETS: Readonly<Record<string, number>> = { softflowd: 2, nfpcapd: 3, argus: 5, nfstream: 8 };
 const SHAPES = [

@@ -1,11 +1,5 @@
-import { enableCompileCache } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-
-// As `bin/guardian.js` does; modules are imported after it, and only those that this takes.
-enableCompileCache(join(tmpdir(), 'guardian-bench-compiled'));
-const { openFlowSource } = await import('../../src/traffic/open-flow-source.ts');
+import { openFlowSource } from '../../src/traffic/open-flow-source.ts';
 
 /** What the bench `flows` runs as a process of its own: a capture into feature vectors of a schema, which are dropped. */
 const { positionals, values } = parseArgs({
