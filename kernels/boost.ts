@@ -75,6 +75,7 @@ function highHalf(x: v128): v128 {
 /**
  * Rounds four fixed-point gradients and hessians to levels, both by the same draw, so that rows whose gradient and
  * hessian become 0 together are as many as may be; and stores them as g << 16 + h. Rows outside the sample become 0.
+ * Without addresses `gradients` and `hessians` the fixed-point ones are not kept.
  */
 @inline
 function storeRows(
@@ -95,8 +96,10 @@ function storeRows(
   const levels = joinLow(quantizeLow(size, u, sg), quantizeLow(highHalf(size), highHalf(u), sg));
   const signed = i32x4.sub(v128.xor(levels, sign), sign);
   const hl = joinLow(quantizeLow(h, u, sh), quantizeLow(highHalf(h), highHalf(u), sh));
-  v128.store(gradients + at, g);
-  v128.store(hessians + at, h);
+  if (gradients !== 0) {
+    v128.store(gradients + at, g);
+    v128.store(hessians + at, h);
+  }
   v128.store(packed + at, i32x4.add(i32x4.shl(signed, 16), hl));
 }
 
@@ -444,6 +447,21 @@ export function leafSums(entries: usize, count: i32, gradients: usize, hessians:
     const at = (<usize>load<u32>(entries)) << 2;
     g += load<i32>(gradients + at);
     h += load<i32>(hessians + at);
+    entries += 8;
+  }
+  store<f64>(out, <f64>g);
+  store<f64>(out, <f64>h, 8);
+}
+
+/** Sums of the rounded gradients and hessians of these rows, as two f64, in levels. */
+export function levelSums(entries: usize, count: i32, out: usize): void {
+  const end = entries + ((<usize>count) << 3);
+  let g: i64 = 0;
+  let h: i64 = 0;
+  while (entries < end) {
+    const p = load<i32>(entries, 4);
+    g += p >> 16;
+    h += p & 0xffff;
     entries += 8;
   }
   store<f64>(out, <f64>g);

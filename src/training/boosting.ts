@@ -92,9 +92,9 @@ export async function boost(training: LabelledBins, options: BoostingOptions): P
   const { config, seed, validation, monotone, onProgress, classes = 2, threads = 1, blockRows } = options;
   const { resume, onRound } = options;
   const constants = runConstants(training, config, classes);
-  const { maxLeaves, rowFraction, gradientLevels } = config;
+  const { maxLeaves, rowFraction, gradientLevels, leafSums } = config;
   const source = new KernelSource({
-    ...{ training, validation, seed, threads, blockRows, maxLeaves, rowFraction, gradientLevels },
+    ...{ training, validation, seed, threads, blockRows, maxLeaves, rowFraction, gradientLevels, leafSums },
     ...constants,
   });
   try {

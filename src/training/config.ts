@@ -47,6 +47,11 @@ export const trainingConfigSchema = z.strictObject({
   categoricalL2: z.number().min(0).default(10),
   /** Levels of a quantized gradient on either side of 0. Few suffice: rounding is unbiased. */
   gradientLevels: z.int().min(2).max(127).default(8),
+  /**
+   * What leaf values are computed from. `rounded`: the rounded gradients that the tree was grown on; with 2 to 4 levels their
+   * noise counters overfitting as a sample of rows does, and a run takes less time and memory.
+   */
+  leafSums: z.enum(['exact', 'rounded']).default('exact'),
   /** Columns that P(attack) may only rise (1) or only fall (-1) with, by name. */
   monotone: z.record(z.string(), z.union([z.literal(1), z.literal(-1)])).default({}),
   /** Share of the rows drawn for each tree. */

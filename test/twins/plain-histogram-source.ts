@@ -89,6 +89,17 @@ export class PlainHistogramSource implements HistogramSource {
 
   async closeTree(splits: readonly LeafSplit[]): Promise<readonly LeafSums[]> {
     this.#cut(splits);
+    const { leafSums, scales } = this.#options;
+    if (leafSums === 'rounded') {
+      const levels = this.#levels[this.#output] as { g: number; h: number }[];
+      const levelSum = (rows: number[], key: 'g' | 'h') =>
+        rows.reduce((total, r) => total + (levels[r]?.[key] as number), 0);
+      return this.#leaves.map((rows) => ({
+        rows: rows.length,
+        gradient: levelSum(rows, 'g') * (scales.gradient * FIXED_POINT),
+        hessian: levelSum(rows, 'h') * (scales.hessian * FIXED_POINT),
+      }));
+    }
     const sum = (rows: number[], of: number[] | undefined) =>
       rows.reduce((total, r) => total + (of?.[r] as number), 0);
     return this.#leaves.map((rows) => ({

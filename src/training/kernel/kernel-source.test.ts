@@ -32,9 +32,18 @@ function optionsOf({ config, classes = 2, weighted = false }: Case, more: Partia
   });
   const training = of(TRAIN);
   const constants = runConstants(training, settings, classes);
-  const { maxLeaves, rowFraction, gradientLevels } = settings;
+  const { maxLeaves, rowFraction, gradientLevels, leafSums } = settings;
   const options: SourceOptions = {
-    ...{ training, validation: of(HELD), seed: 3, threads: 1, maxLeaves, rowFraction, gradientLevels },
+    ...{
+      training,
+      validation: of(HELD),
+      seed: 3,
+      threads: 1,
+      maxLeaves,
+      rowFraction,
+      gradientLevels,
+      leafSums,
+    },
     ...constants,
     ...more,
   };
@@ -67,6 +76,11 @@ const CASES: Readonly<Record<string, Case>> = {
   'the finest levels': { config: { gradientLevels: 127, maxLeaves: 200, minRowsPerLeaf: 1 } },
   'penalties, depth and decay': {
     config: { l1: 2, l2: 3, maxDepth: 3, learningRateDecay: 0.5, minGain: 1 },
+  },
+  'leaf values of rounded gradients': {
+    config: { leafSums: 'rounded', gradientLevels: 2 },
+    classes: 3,
+    weighted: true,
   },
   'a monotone column': { config: { maxLeaves: 15 }, monotone: [1, 0, 0, -1] },
 };

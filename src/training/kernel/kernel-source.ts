@@ -9,7 +9,7 @@ import {
   type LeafSums,
   type LossSum,
 } from '../histogram-source.ts';
-import { lossSum } from '../objective.ts';
+import { FIXED_POINT, lossSum } from '../objective.ts';
 import { levelsPerUnit, packedRows, type QuantizationScales, roundDraws } from '../quantization.ts';
 import { KernelThreads } from './kernel-threads.ts';
 import { TASK } from './training-kernel.ts';
@@ -24,6 +24,8 @@ export interface SourceOptions {
   readonly bias: Float64Array;
   readonly scales: QuantizationScales;
   readonly gradientLevels: number;
+  /** Absent: exact. */
+  readonly leafSums?: 'exact' | 'rounded' | undefined;
   /** What softmax hessians are multiplied with. */
   readonly hessianFactor: number;
   readonly maxLeaves: number;
@@ -75,7 +77,7 @@ export class KernelSource implements HistogramSource {
   #output = 0;
 
   constructor(options: SourceOptions) {
-    const { training, validation, outputs, maxLeaves, threads, gradientLevels } = options;
+    const { training, validation, outputs, maxLeaves, threads, gradientLevels, leafSums } = options;
     this.binning = training.binned.binning;
     this.outputs = outputs;
     this.#options = options;
@@ -85,6 +87,7 @@ export class KernelSource implements HistogramSource {
       outputs,
       maxLeaves,
       threads,
+      keepGradients: leafSums !== 'rounded',
     });
     this.#memory = memory;
     this.#threads = new KernelThreads({
@@ -200,25 +203,23 @@ export class KernelSource implements HistogramSource {
 
   async closeTree(splits: readonly LeafSplit[]): Promise<readonly LeafSums[]> {
     const m = this.#memory;
+    const { scales, leafSums } = this.#options;
+    const isRounded = leafSums === 'rounded';
     this.#cut(splits);
     const shift = this.#output * m.rows * 4;
     this.#leaves.forEach(({ from, rows }, i) => {
-      const values = [
-        TASK.leafSums,
-        m.entries + from * 8,
-        rows,
-        m.gradients + shift,
-        m.hessians + shift,
-        m.sums + i * 16,
-      ];
-      this.#threads.add(values);
+      const [entries, out] = [m.entries + from * 8, m.sums + i * 16];
+      if (isRounded) this.#threads.add([TASK.levelSums, entries, rows, out]);
+      else this.#threads.add([TASK.leafSums, entries, rows, m.gradients + shift, m.hessians + shift, out]);
     });
     this.#threads.run();
     const sums = m.f64(m.sums, 2 * this.#leaves.length);
+    const perGradient = isRounded ? scales.gradient * FIXED_POINT : 1;
+    const perHessian = isRounded ? scales.hessian * FIXED_POINT : 1;
     return this.#leaves.map(({ rows }, i) => ({
       rows,
-      gradient: sums[2 * i] as number,
-      hessian: sums[2 * i + 1] as number,
+      gradient: (sums[2 * i] as number) * perGradient,
+      hessian: (sums[2 * i + 1] as number) * perHessian,
     }));
   }
 

@@ -9,6 +9,7 @@ export interface TrainingKernel {
   add(a: number, b: number, entries: number): void;
   partition(entries: number, count: number, column: number, table: number, right: number): number;
   leafSums(entries: number, count: number, gradients: number, hessians: number, out: number): void;
+  levelSums(entries: number, count: number, out: number): void;
   addLeaf(entries: number, count: number, margins: number, value: number): void;
 }
 
@@ -22,6 +23,7 @@ export const TASK = {
   addLeaf: 6,
   listRows: 7,
   rootHistogram: 8,
+  levelSums: 9,
 } as const;
 
 /** 32-bit words of a task; the last eight are four f64. */
@@ -123,6 +125,9 @@ export function runTask(
     }
     case TASK.leafSums:
       kernel.leafSums(w(1), w(2), w(3), w(4), w(5));
+      break;
+    case TASK.levelSums:
+      kernel.levelSums(w(1), w(2), w(3));
       break;
     case TASK.addLeaf:
       kernel.addLeaf(w(1), w(2), w(3), f(0));

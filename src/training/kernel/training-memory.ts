@@ -10,6 +10,8 @@ export interface MemoryNeeds {
   readonly outputs: number;
   readonly maxLeaves: number;
   readonly threads: number;
+  /** Whether exact gradients are kept beside the rounded ones. */
+  readonly keepGradients: boolean;
 }
 
 /** Where everything of a run lies in its memory: addresses in bytes. */
@@ -28,6 +30,7 @@ export interface TrainingMemory {
   readonly weights: number;
   readonly margins: number;
   readonly heldMargins: number;
+  /** 0: not kept. */
   readonly gradients: number;
   readonly hessians: number;
   readonly packed: number;
@@ -58,7 +61,7 @@ const FIRST = 1024;
 
 /** Takes one shared memory for a run and copies its rows into it, by row and by column. */
 export function layOutMemory(needs: MemoryNeeds): TrainingMemory {
-  const { training, validation, outputs, maxLeaves, threads } = needs;
+  const { training, validation, outputs, maxLeaves, threads, keepGradients } = needs;
   const { binning } = training.binned;
   const columns = binning.columns.length;
   const stride = Math.max(8, (columns + 7) & ~7);
@@ -82,8 +85,8 @@ export function layOutMemory(needs: MemoryNeeds): TrainingMemory {
     weights: training.weights === undefined ? 0 : take(rows * 4),
     margins: take(rows * outputs * 8),
     heldMargins: take(held * outputs * 8),
-    gradients: take(rows * outputs * 4),
-    hessians: take(rows * outputs * 4),
+    gradients: keepGradients ? take(rows * outputs * 4) : 0,
+    hessians: keepGradients ? take(rows * outputs * 4) : 0,
     packed: take(rows * outputs * 4),
     entries: take(rows * 8),
     right: take(rows * 8),
