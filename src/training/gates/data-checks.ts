@@ -59,7 +59,8 @@ export function strongestColumn(
     balanced: true,
     categories: categoryCounts(schema),
   });
-  return { column: schema.schema.columns[column]?.name ?? String(column), accuracy };
+  // Sums of many weights end a little beside 1.
+  return { column: schema.schema.columns[column]?.name ?? String(column), accuracy: Math.min(1, accuracy) };
 }
 
 function bitsOf(values: Float32Array): Uint32Array {
