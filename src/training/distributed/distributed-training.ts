@@ -82,7 +82,7 @@ export class DistributedTraining {
         maxLeaves: config.maxLeaves,
         rowFraction: config.rowFraction,
       },
-      ...{ rows: training.binned.rows, heldRows: validation?.binned.rows ?? 0 },
+      ...{ rows: training.binned.rows, heldRows: validation?.binned.rows ?? 0, minCellRows: 1 },
     };
     if (!(await this.#roll.waitFor(workers, waitMs))) {
       const found = this.#roll.alive().length;

@@ -1,4 +1,4 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { setImmediate, setTimeout as wait } from 'node:timers/promises';
 import type { Digest, Milliseconds } from '../../base/index.ts';
 import { type Bus, BusError } from '../../bus/index.ts';
 import { seal, sha256 } from '../../crypto/index.ts';
@@ -93,6 +93,8 @@ export class LeasedSummation implements Summation {
     const sum = new Int32Array(length);
     const open = new Set(Array.from({ length: this.#options.shards }, (_, shard) => shard));
     while (open.size > 0) {
+      // Where everyone is in this process, leases must be renewed in between.
+      await setImmediate();
       this.#expectLease();
       await this.#grant(open);
       const byWorker = Map.groupBy(open, (shard) => (this.#leases.get(shard) as Lease).worker);

@@ -23,6 +23,8 @@ export interface RemoteSourceOptions {
   /** Rows held out by the one who grows the trees. */
   readonly held?: HistogramSource | undefined;
   readonly summation: Summation;
+  /** Both sides of a cut leaf are answered, because cells were joined in each. */
+  readonly bothSides?: boolean;
   /** Trees that are there already. */
   readonly trees?: readonly WireTree[] | undefined;
 }
@@ -79,7 +81,8 @@ export class RemoteSource implements HistogramSource {
     const { summation, held } = this.#options;
     if (this.#ended) return [];
     const question = { kind: 'divide', splits: wireSplits(splits) } as const;
-    const sum = await summation.ask(question, splits.length * this.#layout.leafLength);
+    const sides = this.#options.bothSides === true ? 2 : 1;
+    const sum = await summation.ask(question, sides * splits.length * this.#layout.leafLength);
     if (sum === undefined) {
       this.#ended = true;
       return [];
@@ -87,7 +90,11 @@ export class RemoteSource implements HistogramSource {
     await held?.closeTree(splits);
     this.#note(splits);
     return splits.map(({ leaf, right }, i) => {
-      const divided = divideState(this.#states[leaf] as LeafState, this.#layout.read(sum, i));
+      const first = this.#layout.read(sum, sides * i);
+      const divided =
+        sides === 2
+          ? { left: first, right: this.#layout.read(sum, 2 * i + 1) }
+          : divideState(this.#states[leaf] as LeafState, first);
       this.#states[leaf] = divided.left;
       this.#states[right] = divided.right;
       return divided;

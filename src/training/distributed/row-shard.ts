@@ -1,6 +1,8 @@
 import type { Binning } from '../binning.ts';
+import type { LeafState } from '../histogram-source.ts';
 import { KernelSource } from '../kernel/kernel-source.ts';
 import { AnswerLayout, LOSS_LENGTH, SUMS_LENGTH, writeLoss, writeSums } from './answer.ts';
+import { joinCells } from './joined-cells.ts';
 import { refused } from './message.ts';
 import { leafSplits, type Notice, type Operation, type Question } from './operation.ts';
 import { planScales, type RunPlan } from './run-plan.ts';
@@ -108,17 +110,26 @@ export class RowShard {
         this.#leaves = 1;
         this.#state = 'open';
         const vector = new Int32Array(this.#layout.leafLength);
-        this.#layout.write(await this.#source.openTree(output), vector, 0);
+        const [root] = this.#released([await this.#source.openTree(output)]) as [LeafState];
+        this.#layout.write(root, vector, 0);
         return vector;
       }
       case 'divide': {
         const divided = await this.#source.divide(this.#cuts(question.splits));
-        const vector = new Int32Array(divided.length * this.#layout.leafLength);
-        for (const [i, { left }] of divided.entries()) this.#layout.write(left, vector, i);
+        const vector = new Int32Array(divided.length * this.#sides * this.#layout.leafLength);
+        for (const [i, { left, right }] of divided.entries()) {
+          const states = this.#sides === 1 ? [left] : this.#released([left, right]);
+          for (const [side, state] of states.entries())
+            this.#layout.write(state, vector, i * this.#sides + side);
+        }
         return vector;
       }
       case 'close-tree': {
-        const sums = await this.#source.closeTree(this.#cuts(question.splits));
+        const { minCellRows } = this.#plan;
+        const all = await this.#source.closeTree(this.#cuts(question.splits));
+        const sums = all.map((leaf) =>
+          leaf.rows < minCellRows ? { rows: 0, gradient: 0, hessian: 0 } : leaf,
+        );
         this.#state = 'closed';
         const vector = new Int32Array(sums.length * SUMS_LENGTH);
         writeSums(sums, vector);
@@ -142,8 +153,21 @@ export class RowShard {
   answerLength(question: Question): number {
     if (question.kind === 'loss') return LOSS_LENGTH;
     if (question.kind === 'open-tree') return new AnswerLayout(this.binning, question.features).leafLength;
-    if (question.kind === 'divide') return question.splits.length * this.#layout.leafLength;
+    if (question.kind === 'divide') return question.splits.length * this.#sides * this.#layout.leafLength;
     return (this.#leaves + question.splits.length) * SUMS_LENGTH;
+  }
+
+  /** Sides of a cut leaf that are answered. */
+  get #sides(): 1 | 2 {
+    return this.#plan.minCellRows > 1 ? 2 : 1;
+  }
+
+  /** What may be said of leaves that part a whole. */
+  #released(states: readonly LeafState[]): readonly LeafState[] {
+    const { minCellRows, gradientLevels } = this.#plan;
+    if (minCellRows === 1) return states;
+    // A row adds `gradientLevels` levels of hessian at most: so many levels are so many rows at least.
+    return joinCells(states, this.binning, minCellRows * gradientLevels);
   }
 
   #add(tree: WireTree): void {

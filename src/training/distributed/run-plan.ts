@@ -31,6 +31,8 @@ export const planSchema = z.strictObject({
   /** Rows to train on, and rows that early stopping watches, of all shards. */
   rows: count,
   heldRows: count,
+  /** Rows of one member in a released cell at least; 1 releases sums as they are. */
+  minCellRows: z.int().min(1).max(1024),
 });
 
 /** What everyone who holds rows of a run has to know. Made by the coordinator; workers check and never trust it. */

@@ -11,6 +11,8 @@ export interface AggregationId {
   readonly round: number;
   /** 0 first; a retry of the same sum counts up. */
   readonly attempt: number;
+  /** Of all that was asked in the run so far, this question included: members who were asked other things share no masks. */
+  readonly question?: Digest;
 }
 
 const key = z.string().regex(/^[\w-]{43}$/);
@@ -154,12 +156,14 @@ export function contextOf(roster: Roster, id: AggregationId, ...words: readonly 
     id.tree,
     id.round,
     id.attempt,
+    id.question ?? '',
     ...words,
   ].join('\n');
 }
 
 export function isSameId(a: AggregationId, b: AggregationId): boolean {
-  return a.run === b.run && a.tree === b.tree && a.round === b.round && a.attempt === b.attempt;
+  const isSameSum = a.run === b.run && a.tree === b.tree && a.round === b.round && a.attempt === b.attempt;
+  return isSameSum && a.question === b.question;
 }
 
 function signedBytes(roster: Roster, content: Omit<Signed<Phase>, 'signature'>): Uint8Array {
