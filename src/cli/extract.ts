@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { FlowExtractor, loadSchema } from '../features/index.ts';
-import { type FlowSource, openFlowSource } from '../traffic/index.ts';
+import type { FlowSource } from '../traffic/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { extractionOf, noteWhereThereIsState } from './extraction.ts';
 import { FLOW_WRITERS, type FlowWriter } from './flow-writers.ts';
 import { refuseExisting } from './lab.ts';
+import { openSource } from './open-source.ts';
 import type { Registrar } from './registrar.ts';
 import { faultsTable, SOURCE_ARGUMENT, SOURCES } from './source-text.ts';
 import { count, printable } from './text.ts';
@@ -14,6 +15,7 @@ interface ExtractOptions {
   readonly out: string;
   readonly schema: string;
   readonly filter?: string;
+  readonly follow?: boolean;
 }
 
 export function registerExtract({ program, action }: Registrar): void {
@@ -25,6 +27,10 @@ export function registerExtract({ program, action }: Registrar): void {
     .argument('<source>', SOURCE_ARGUMENT)
     .requiredOption('--out <file>', 'a name that ends in .csv, .jsonl or .parquet')
     .option('--schema <name|file>', 'feature schema', 'flow-core')
+    .option(
+      '--follow',
+      'reads on as the file grows and is rotated, or captures come into the folder; until Ctrl-C',
+    )
     .option('--filter <expression>', 'what is captured of an interface, as pcap-filter(7) says')
     .addHelpText(
       'after',
@@ -35,7 +41,10 @@ ${SOURCES}
 Examples:
   guardian extract capture.pcap --out flows.csv
   guardian extract capture.pcap --schema flow --out flows.parquet
-  guardian extract eth0 --filter 'not port 22' --out flows.jsonl    until Ctrl-C`,
+  guardian extract eth0 --filter 'not port 22' --out flows.jsonl    until Ctrl-C
+  guardian extract conn.log.gz --out flows.csv
+  guardian extract eve.json --schema flow --out flows.parquet
+  guardian extract netflow://127.0.0.1:2055 --schema flow --out flows.jsonl`,
     )
     .action(action<ExtractOptions>(runExtract));
 }
@@ -49,11 +58,7 @@ async function runExtract(context: Context, options: ExtractOptions, source = ''
   await refuseExisting(options.out);
   const loaded = await loadSchema(options.schema);
   const extractor = new FlowExtractor(loaded);
-  const opened = await openFlowSource(source, {
-    ...context.config.meter,
-    clock: context.clock,
-    ...(options.filter !== undefined && { live: { filter: options.filter } }),
-  });
+  const opened = await openSource(context, source, options);
   const started = performance.now();
   const writer = await create(options.out, loaded.schema.columns);
   try {

@@ -7,6 +7,7 @@ import { type LabelledTable, labelFlows } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { type Extraction, extractionOf } from './extraction.ts';
+import { refuseOpened } from './open-source.ts';
 import { DataFile } from './sealed-data.ts';
 import { count } from './text.ts';
 
@@ -43,10 +44,11 @@ export async function readLabelledData(
     }
     const labelsFile = await open(labels);
     const bytes = await file.bytes();
-    const [source, labelled] = [
-      await openFlowSource(data, { ...context.config.meter, ...(bytes && { bytes }) }),
-      LabLabels.parse(await labelsFile.text()),
-    ];
+    const labelled = LabLabels.parse(await labelsFile.text());
+    const source = await openFlowSource(data, { ...context.config.meter, ...(bytes && { bytes }) });
+    if (source.isEndless === true) {
+      await refuseOpened(source, 'expected a file of packets or flows: what has no end has no digest');
+    }
     let rejects: Readonly<Record<string, number>> = {};
     const table = await labelFlows({
       batches: source.batches(context.signal),

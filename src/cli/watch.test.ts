@@ -6,7 +6,7 @@ import { guardian, makeHome } from '../../test/support/cli.ts';
 import { openServedHouse } from '../../test/support/served-guardian.ts';
 import { buildServer } from '../server/index.ts';
 import { Api, injectTransport } from './api.ts';
-import { openSink } from './watch.ts';
+import { openSink } from './flow-sink.ts';
 
 /** A classic pcap without packets. */
 const EMPTY_CAPTURE = Buffer.from('d4c3b2a1020004000000000000000000ffff000001000000', 'hex');

@@ -1,19 +1,16 @@
-import { randomBytes } from 'node:crypto';
 import { type Detection, formatLine, ocsfOf } from '../alerts/index.ts';
 import { BatchSize } from '../base/index.ts';
-import type { Guardian, IngestResult } from '../guardian/index.ts';
 import { createPolicy } from '../response/index.ts';
-import { collectFlows, type FlowBatch, type FlowSource, openFlowSource } from '../traffic/index.ts';
-import { type Api, ApiError } from './api.ts';
+import { collectFlows, type FlowSource } from '../traffic/index.ts';
 import type { Context } from './context.ts';
-import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
 import { extractionOf, noteExtraction } from './extraction.ts';
-import { splitReference } from './models-reference.ts';
+import { addTo, type FlowSink, newTotals, openSink, type Totals } from './flow-sink.ts';
+import { openSource, refuseOpened } from './open-source.ts';
 import { parseChoice, parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
-import { openSession, type Session } from './session.ts';
-import { SOURCE_ARGUMENT, SOURCES } from './source-text.ts';
+import { openSession } from './session.ts';
+import { faultsTable, SOURCE_ARGUMENT, SOURCES } from './source-text.ts';
 import { count, printable } from './text.ts';
 
 interface WatchOptions {
@@ -30,10 +27,13 @@ export function registerWatch({ program, action }: Registrar): void {
   program
     .command('watch')
     .description(
-      'Finds threats in a capture or a flow log. With --json each finding is an OCSF Detection Finding.',
+      'Finds threats in captures, on an interface, in flow logs or in what exporters send. With --json each finding is an OCSF Detection Finding.',
     )
     .argument('<source>', SOURCE_ARGUMENT)
-    .option('--follow', 'a capture that grows, or a folder of captures to which tcpdump adds; until Ctrl-C')
+    .option(
+      '--follow',
+      'reads on as the file grows and is rotated, or captures come into the folder; until Ctrl-C',
+    )
     .option('--filter <expression>', 'what is captured of an interface, as pcap-filter(7) says')
     .option('--record <file>', 'writes the packets as they came; further files are called FILE.1 and so on')
     .option('--record-size <megabytes>', 'size at which a file is ended', parseWhole(1, 1_000_000), 1_024)
@@ -46,7 +46,11 @@ export function registerWatch({ program, action }: Registrar): void {
 Examples:
   guardian watch capture.pcap
   guardian watch eth0 --filter 'not port 22' --record eth0.pcap
-  guardian watch /var/capture --follow          what tcpdump -G or -C writes there
+  guardian watch /var/capture --follow              what tcpdump -G or -C writes there
+  guardian watch /opt/zeek/logs/current/conn.log --follow
+  guardian watch eve.json.gz --model flows          a model trained with --schema flow
+  guardian watch netflow://127.0.0.1:2055 --model flows
+  guardian watch 'ipfix://0.0.0.0:4739?allow=192.0.2.7' --model flows --json
   ssh gateway tcpdump -U -w - | guardian watch - --json`,
     )
     .action(
@@ -58,85 +62,52 @@ Examples:
     );
 }
 
-/** Where flows go: into the guardian of this process, or over the socket into the owner's. */
-interface FlowSink {
-  ingest(flows: FlowBatch): Promise<Omit<IngestResult, 'outcomes'>>;
-  end(): Promise<readonly Detection[]>;
-  /** Digest of the schema of its model. */
-  readonly schema: string;
-}
-
 const MEGABYTE = 1 << 20;
 
 /** Flows of a live source taken at once, whatever the latency: what a source hands out at most. */
 const MAX_FLOWS_AT_ONCE = 4_096;
-
-/** Flows sent to the owner in one request. */
-const FLOWS_PER_REQUEST = 1_000;
 
 async function runWatch(context: Context, options: WatchOptions, path = ''): Promise<number | undefined> {
   // Refused before anything is opened: enforcing needs an actuator, and there is none.
   createPolicy({ ...context.config.response, mode: options.respond });
   const session = await openSession(context);
   const started = performance.now();
-  const progress = context.output.progress('watching');
   const totals = newTotals();
+  const { recordSize, recordFiles: files } = options;
   let source: FlowSource;
   let entry: number;
+  let complete = false;
   try {
     // The model first: a pipe may keep us waiting for its first byte.
     const sink = await openSink(session, context.config.model.modelPath);
-    source = await openFlowSource(path, {
-      ...context.config.meter,
-      clock: context.clock,
-      ...(options.filter !== undefined && { live: { filter: options.filter } }),
-      ...(options.follow === true && { follow: true }),
-      ...(options.record !== undefined && {
-        record: {
-          path: options.record,
-          fileBytes: options.recordSize * MEGABYTE,
-          files: options.recordFiles,
-        },
-      }),
+    source = await openSource(context, path, {
+      ...options,
+      record:
+        options.record === undefined
+          ? undefined
+          : { path: options.record, fileBytes: recordSize * MEGABYTE, files },
     });
-    const sizes = new BatchSize({
-      targetMs: context.config.features.latencyTargetMs,
-      maxItems: MAX_FLOWS_AT_ONCE,
-    });
-    const { clock, signal } = context;
-    // A file is read as it was cut, so that it gives the same findings each time; what is live, as fast as it comes.
-    const batches =
-      source.isEndless === true
-        ? collectFlows(source, { clock, signal, next: (waitedMs) => sizes.next(waitedMs) })
-        : source.batches(signal);
-    for await (const flows of batches) {
-      const begun = clock.monotonic();
-      const result = await sink.ingest(flows);
-      sizes.observe(flows.rows, clock.monotonic() - begun);
-      addTo(totals, result);
-      for (const detection of result.detections) say(context, totals, detection);
-      progress.update(undefined, `${count(source.counters.packets)} packets, ${count(totals.flows)} flows`);
+    const opened = source;
+    const note = async () => {
+      const { rejects } = totals;
+      const run = { command: 'watch', source: path, schema: sink.schema, rejects, complete } as const;
+      return await noteExtraction(session.api, extractionOf(opened, run));
+    };
+    try {
+      await checkKind(context, sink, source);
+      await watchFlows(context, { sink, source, totals });
+      complete = source.isEndless === true || !context.signal.aborted;
+    } catch (error) {
+      // Of what was read until then the log knows too; that the run failed is what its user is told.
+      await note().catch(() => {});
+      throw error;
     }
-    for (const detection of await sink.end()) say(context, totals, detection);
-    const complete = source.isEndless === true || !context.signal.aborted;
-    const { rejects } = totals;
-    entry = await noteExtraction(
-      session.api,
-      extractionOf(source, { command: 'watch', source: path, schema: sink.schema, rejects, complete }),
-    );
+    entry = await note();
   } finally {
-    progress.done();
     await session.close();
   }
+  sum(context, source, totals);
   const { packets, malformed, ignored, evicted, limits, lost } = source.counters;
-  const read = packets > 0 ? `${count(packets)} packets, ` : '';
-  context.output.line(
-    `${read}${count(totals.flows)} flows, ${count(totals.findings.size)} findings; nothing was blocked (observing)`,
-  );
-  const faults = Object.entries(malformed).map(([code, n]) => `${count(n)} ${printable(code)}`);
-  if (faults.length > 0) context.output.line(`malformed: ${faults.join(', ')}`);
-  const losses = Object.entries(lost).map(([where, n]) => `${count(n)} ${printable(where)}`);
-  if (losses.length > 0) context.output.line(`lost: ${losses.join(', ')}`);
   context.output.object({
     type: 'watch.result',
     source: path,
@@ -156,118 +127,69 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
     seconds: Math.round(performance.now() - started) / 1000,
   });
   // What was seen until then is said; the code tells a script that it is not all.
-  return context.signal.aborted ? EXIT.interrupted : undefined;
+  return complete ? undefined : EXIT.interrupted;
 }
 
-/** Throws `cli.no-model` where the reference names nothing, here or at the owner of the state. */
-export async function openSink(
-  { api, guardian }: Pick<Session, 'api' | 'guardian'>,
-  reference: string,
-): Promise<FlowSink> {
-  try {
-    return guardian === undefined ? await remoteSink(api, reference) : await localSink(guardian, reference);
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code !== 'registry.version-unknown' && code !== 'registry.alias-unknown') throw error;
-    throw new CliError(
-      'cli.no-model',
-      `there is no model ${printable(reference)} to watch with: \`guardian demo --once\` makes one, \`guardian train\` trains your own`,
-      { cause: error },
+/** Kinds that batches tell for themselves: a file of flows keeps the meter that each had. */
+const MIXED_KIND = 'csv';
+
+/** Throws `cli.usage` for flows that the model's schema cannot compute; notes those it can say nothing of. */
+async function checkKind(
+  { output, config }: Context,
+  { trainedOn, readable }: FlowSink,
+  source: FlowSource,
+): Promise<void> {
+  const { kind } = source;
+  if (kind === MIXED_KIND) return;
+  const model = printable(config.model.modelPath);
+  if (readable?.includes(kind) === false) {
+    await refuseOpened(
+      source,
+      `the schema of ${model} reads ${readable.join(', ')}, and these flows are ${kind}: a model for them is trained with --schema flow`,
     );
   }
-}
-
-async function localSink(guardian: Guardian, reference: string): Promise<FlowSink> {
-  const { name: model } = await guardian.load(reference);
-  return {
-    schema: guardian.schemaOf(model)?.id ?? '',
-    ingest: (flows) => guardian.ingestFlows(flows, { route: 'watch', model }),
-    end: () => guardian.endRoute('watch'),
-  };
-}
-
-async function remoteSink(api: Api, reference: string): Promise<FlowSink> {
-  const { name, at } = splitReference(reference);
-  const served = (await api.call(
-    'GET',
-    `/v1/models/${encodeURIComponent(name)}?version=${encodeURIComponent(at)}`,
-  )) as {
-    version: string;
-    schemaId: string;
-  };
-  const status = (await api.call('GET', '/v1/status')) as {
-    models: readonly { name: string; version: string }[];
-  };
-  const loaded = status.models.find((model) => model.name === name);
-  if (loaded?.version !== served.version) {
-    throw new ApiError(409, {
-      error: `the owner of the state serves ${name}@${loaded?.version ?? 'nothing'}, not ${printable(reference)}; promote it first`,
-      code: 'cli.refused',
-    });
+  if (!trainedOn.includes(kind)) {
+    output.note(`${model} was trained on ${trainedOn.join(', ')}: of ${kind} flows it says nothing`);
   }
-  const route = `watch-${randomBytes(6).toString('hex')}`;
-  const query = `route=${route}&model=${encodeURIComponent(name)}`;
-  return {
-    schema: served.schemaId,
-    ingest: async (flows) => {
-      const total = newTotals();
-      const detections: Detection[] = [];
-      const records = flows.records();
-      for (let i = 0; i < records.length; i += FLOWS_PER_REQUEST) {
-        const part = records.slice(i, i + FLOWS_PER_REQUEST);
-        const result = (await api.call('POST', `/v1/events?${query}`, part)) as Omit<
-          IngestResult,
-          'outcomes'
-        >;
-        addTo(total, result);
-        detections.push(...result.detections);
-      }
-      return {
-        flows: total.flows,
-        rejects: total.rejects,
-        verdicts: total.verdicts,
-        decisions: total.decisions,
-        detections,
-      };
-    },
-    end: async () => {
-      const { detections } = (await api.call('POST', `/v1/events/end?route=${route}`)) as {
-        detections: readonly Detection[];
-      };
-      return detections;
-    },
-  };
 }
 
-interface Totals {
-  flows: number;
-  readonly rejects: Record<string, number>;
-  readonly findings: Set<string>;
-  readonly verdicts: Record<keyof IngestResult['verdicts'], number>;
-  readonly decisions: Record<keyof IngestResult['decisions'], number>;
+async function watchFlows(
+  context: Context,
+  { sink, source, totals }: { readonly sink: FlowSink; readonly source: FlowSource; readonly totals: Totals },
+): Promise<void> {
+  const { clock, signal, output } = context;
+  const targetMs = context.config.features.latencyTargetMs;
+  const sizes = new BatchSize({ targetMs, maxItems: MAX_FLOWS_AT_ONCE });
+  // A file is read as it was cut, so that it gives the same findings each time; what is live, as fast as it comes.
+  const batches =
+    source.isEndless === true
+      ? collectFlows(source, { clock, signal, next: (waitedMs) => sizes.next(waitedMs) })
+      : source.batches(signal);
+  const progress = output.progress('watching');
+  try {
+    for await (const flows of batches) {
+      const begun = clock.monotonic();
+      const result = await sink.ingest(flows);
+      sizes.observe(flows.rows, clock.monotonic() - begun);
+      addTo(totals, result);
+      for (const detection of result.detections) say(context, totals, detection);
+      progress.update(undefined, `${count(source.counters.packets)} packets, ${count(totals.flows)} flows`);
+    }
+    for (const detection of await sink.end()) say(context, totals, detection);
+  } finally {
+    progress.done();
+  }
 }
 
-function newTotals(): Totals {
-  return {
-    flows: 0,
-    rejects: {},
-    findings: new Set(),
-    verdicts: { attack: 0, benign: 0, abstain: 0 },
-    decisions: { allow: 0, observe: 0, 'would-block': 0, vetoed: 0, block: 0 },
-  };
-}
-
-function addTo(totals: Totals, result: Omit<IngestResult, 'outcomes'>): void {
-  totals.flows += result.flows;
-  for (const [reason, n] of Object.entries(result.rejects)) {
-    totals.rejects[reason] = (totals.rejects[reason] ?? 0) + n;
-  }
-  for (const key of Object.keys(totals.verdicts) as (keyof Totals['verdicts'])[]) {
-    totals.verdicts[key] += result.verdicts[key];
-  }
-  for (const key of Object.keys(totals.decisions) as (keyof Totals['decisions'])[]) {
-    totals.decisions[key] += result.decisions[key];
-  }
+/** The last lines, for people. */
+function sum({ output }: Context, { counters }: FlowSource, { flows, findings, verdicts, rejects }: Totals) {
+  const read = counters.packets > 0 ? `${count(counters.packets)} packets, ` : '';
+  const abstained = verdicts.abstain > 0 ? `, ${count(verdicts.abstain)} without a verdict` : '';
+  output.line(
+    `${read}${count(flows)} flows${abstained}, ${count(findings.size)} findings; nothing was blocked (observing)`,
+  );
+  const faults = faultsTable(counters, rejects);
+  if (faults !== undefined) output.line(faults);
 }
 
 /** Scripts get every state of a finding; people its beginning and its end. */

@@ -67,6 +67,7 @@ const names = z.strictObject({
   dns: z.array(z.string().max(255)).max(4).exactOptional(),
   sni: z.string().max(255).exactOptional(),
   ja4: z.string().max(64).exactOptional(),
+  reportedAlert: z.string().max(255).exactOptional(),
 });
 
 export const flowSchema = z

@@ -31,6 +31,10 @@ export class FlowJsonSource implements FlowSource {
     this.counters = counters;
   }
 
+  get isEndless(): boolean {
+    return this.#bytes.lingers === true;
+  }
+
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
     const stop = () => this.#bytes.stop();
     signal?.addEventListener('abort', stop);

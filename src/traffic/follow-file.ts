@@ -158,7 +158,7 @@ export async function openFollowed(path: string, options: Partial<FollowOptions>
     head = Buffer.concat([head, next.value.bytes]);
   }
   const isPcap = isBinary(head);
-  return { head: head.subarray(0, HEAD), chunks: join(), stop: () => file.stop() };
+  return { head: head.subarray(0, HEAD), chunks: join(), stop: () => file.stop(), lingers: true };
 
   async function* join(): AsyncGenerator<Chunk> {
     let last = 0x0a;

@@ -33,7 +33,7 @@ export type { FlowSource } from './flow-source.ts';
 export { FOLLOW_DEFAULTS, FollowedFile, type FollowOptions } from './follow-file.ts';
 export { CaptureRecord, RECORD_DEFAULTS, type RecordOptions } from './live/capture-record.ts';
 export { interfaceNames } from './live/interfaces.ts';
-export { captureUser, LIVE_DEFAULTS, type LiveOptions } from './live/live-bytes.ts';
+export { LIVE_DEFAULTS, type LiveOptions } from './live/live-bytes.ts';
 export { FlowMeter } from './meter/flow-meter.ts';
 export { MAX_FLOWS_LIMIT, METER_DEFAULTS, type MeterOptions } from './meter/meter-options.ts';
 export {

@@ -70,6 +70,7 @@ export class PacketSource implements FlowSource {
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
     const stop = () => this.#bytes.stop();
     signal?.addEventListener('abort', stop);
+    if (signal?.aborted === true) stop();
     let failure: unknown;
     try {
       try {

@@ -59,6 +59,10 @@ export class EveSource implements FlowSource {
     this.#pairing = new FlowPairing({}, counters);
   }
 
+  get isEndless(): boolean {
+    return this.#bytes.lingers === true;
+  }
+
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
     const stop = () => this.#bytes.stop();
     signal?.addEventListener('abort', stop);

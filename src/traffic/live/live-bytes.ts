@@ -18,6 +18,8 @@ export interface LiveOptions {
   readonly bufferBytes: Bytes;
   /** The program, found in PATH. */
   readonly program: string;
+  /** Told, when the interface is open, which user tcpdump has become; undefined where it keeps our rights. */
+  readonly onListening?: (user: string | undefined) => void;
 }
 
 export const LIVE_DEFAULTS: LiveOptions = {
@@ -61,6 +63,7 @@ export async function openInterface(
     const report = new TcpdumpReport(lost);
     const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
     await listening(child, report, name, given.program);
+    given.onListening?.(captureUser());
     const live = new LiveCapture({ child, report, name, ended, reader });
     return { head: new Uint8Array(0), chunks: live, stop: () => live.stop(), lingers: true };
   } catch (error) {
@@ -72,7 +75,7 @@ export async function openInterface(
 }
 
 /** The user that a tcpdump started by us becomes; undefined where we are not root and it has no rights to give up. */
-export function captureUser(): string | undefined {
+function captureUser(): string | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const known = new Set(
     readFileSync('/etc/passwd', 'utf8')

@@ -81,6 +81,7 @@ export async function openCollector(
  */
 export class NetflowSource implements FlowSource {
   readonly kind: 'netflow' | 'ipfix';
+  readonly isEndless = true;
   readonly counters: SourceCounters = newCounters();
   readonly #socket: Socket;
   readonly #queue: MessageQueue;
