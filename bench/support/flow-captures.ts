@@ -13,7 +13,7 @@ export interface CaptureShape {
 }
 
 /** Traffic time of a capture, ms: short enough that most flows are open at once. */
-const SPAN_MS = 20_000;
+const SPAN_MS = 6_000;
 const ETHERNET = 1;
 const WRITE_SIZE = 1 << 22;
 
@@ -30,7 +30,7 @@ interface SourcePacket {
  */
 export function makeFlowCapture(files: readonly string[], shape: CaptureShape): string {
   const folder = join(tmpdir(), 'guardian-bench-flows');
-  const path = join(folder, `flows-${files.length}-${shape.copies}-${shape.addressSets}.pcap`);
+  const path = join(folder, `flows-${files.length}-${shape.copies}-${shape.addressSets}-${SPAN_MS}.pcap`);
   if (existsSync(path)) return path;
   mkdirSync(folder, { recursive: true });
   const sources = files.map(readSource).filter((packets) => packets.length > 0);

@@ -10,6 +10,8 @@ import { type MeasuredProcess, measureProcess } from './measured-process.ts';
 export interface FlowPeer {
   readonly name: string;
   readonly version: string;
+  /** Rounds it takes part in, at most: one that is slow tells its ratio in fewer. */
+  readonly rounds?: number;
   /** Meters `capture`; `flows` is NaN where the program does not say. */
   run(capture: string): Promise<MeasuredProcess & { readonly flows: number }>;
 }
@@ -90,6 +92,7 @@ async function addNfstream(peers: FlowPeer[], missing: string[]): Promise<void> 
   peers.push({
     name: 'nfstream',
     version,
+    rounds: 1,
     run: async (capture) => {
       const measured = await measureProcess(python, ['-c', NFSTREAM, capture]);
       return { ...measured, flows: Number(/flows (\d+)/.exec(measured.output)?.[1] ?? Number.NaN) };
