@@ -79,14 +79,23 @@ export class NoveltyDetectors {
     for (let from = 0; from < rows; from += BLOCK_ROWS) {
       const size = Math.min(BLOCK_ROWS, rows - from);
       encodePoints(encoding, this.#categories, values, firstRow + from, size, points);
-      this.#isolate(size);
-      forwardNetwork(this.#parts.autoencoder, points, size, this.#outputs);
+      // What counts nothing is not computed.
+      if (weights.isolation > 0) this.#isolate(size);
+      if (weights.reconstruction > 0) {
+        forwardNetwork(this.#parts.autoencoder, points, size, this.#outputs);
+      }
       for (let r = 0; r < size; r++) {
-        const distance = Math.sqrt(this.#normals.search(points, r * this.#width, this.#limit));
-        const level =
-          weights.distance * tailLevel(tails.distance, distance, cap) +
-          weights.isolation * tailLevel(tails.isolation, this.#depths[r] as number, cap) +
-          weights.reconstruction * tailLevel(tails.reconstruction, this.#error(r), cap);
+        let level = 0;
+        if (weights.distance > 0) {
+          const distance = Math.sqrt(this.#normals.search(points, r * this.#width, this.#limit));
+          level += weights.distance * tailLevel(tails.distance, distance, cap);
+        }
+        if (weights.isolation > 0) {
+          level += weights.isolation * tailLevel(tails.isolation, this.#depths[r] as number, cap);
+        }
+        if (weights.reconstruction > 0) {
+          level += weights.reconstruction * tailLevel(tails.reconstruction, this.#error(r), cap);
+        }
         margins[from + r] = (margins[from + r] as number) + level;
       }
     }

@@ -28,6 +28,7 @@ class Shelf implements CheckpointStore {
 }
 
 const HYBRID = {
+  known: { rounds: 4, maxLeaves: 6 },
   draws: 2,
   normals: 200,
   attacksPerType: 20,

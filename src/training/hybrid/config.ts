@@ -5,8 +5,8 @@ const weight = z.number().min(0).max(100);
 const rate = z.number().min(0).max(1);
 
 /**
- * Settings of the hybrid, one and the same for every schema. They were chosen on attack types left out of training, in
- * folds of NSL-KDD's training file (`docs/evidence/hybrid-settings.md`).
+ * Settings of the hybrid, one and the same for every schema. They were chosen on training files, most of them on attack
+ * types left out of training (`docs/evidence/hybrid-settings.md`).
  */
 export const hybridConfigSchema = z.strictObject({
   /** Ensembles that are averaged, each exposed to other made-up rows. */
@@ -26,22 +26,28 @@ export const hybridConfigSchema = z.strictObject({
   /** Hidden widths of the autoencoder. */
   autoencoder: z.array(z.int().min(1).max(1024)).min(1).max(8).default([32, 8, 32]),
   autoencoderEpochs: z.int().min(1).max(1000).default(15),
-  /**
-   * What the level of a detector counts beside the trees' margin, before it is multiplied with (2 AUC - 1)^`trust` of
-   * known attacks against normal traffic on held-out rows: a detector that tells nothing there is not heard.
-   */
+  /** What the level of a detector counts beside the trees' margin; one of weight 0 is kept with the model and not asked. */
   weights: z
     .strictObject({
-      distance: weight.default(1.2),
-      isolation: weight.default(1.5),
-      reconstruction: weight.default(0.3),
+      distance: weight.default(1),
+      isolation: weight.default(0),
+      reconstruction: weight.default(0),
     } satisfies Record<(typeof NOVELTY_DETECTORS)[number], unknown>)
     .prefault({}),
-  trust: z.int().min(0).max(16).default(4),
   /** Highest level of a detector. */
-  cap: z.number().positive().max(1000).default(12),
-  /** AUC on held-out rows that exposure may cost; where it costs more, trees without exposure take its place. */
-  exposureCost: rate.default(0.002),
+  cap: z.number().positive().max(1000).default(4),
+  /**
+   * Balanced accuracy on held-out rows, mean over the operating points, that wariness of the unseen may cost: first the
+   * detectors, then exposure give way where they cost more (`chooseCandidate`).
+   */
+  tolerance: rate.default(0.002),
+  /** Trees for attacks like the known ones, on every row and column; they serve where exposure gives way. */
+  known: z
+    .strictObject({
+      rounds: z.int().min(1).max(5000).default(300),
+      maxLeaves: z.int().min(2).max(1024).default(63),
+    })
+    .prefault({}),
   /** Share of the held-out rows that may count as unlike anything in training. */
   novelShare: rate.default(0.001),
   /** False positive rates on held-out normal traffic that the thresholds are chosen for. */

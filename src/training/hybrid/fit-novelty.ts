@@ -1,6 +1,5 @@
 import type { SeededRandom } from '../../base/index.ts';
 import {
-  auc,
   encodedWidth,
   encodePoints,
   type NoveltyDetector,
@@ -77,24 +76,11 @@ export async function fitNovelty(input: NoveltyInput): Promise<NoveltyParts> {
   const raw = fitted.rawScores(heldRows.values, heldRows.rows);
   const tailOf = (detector: NoveltyDetector): ScoreTail =>
     fitTail(raw[detector].filter((_, r) => heldRows.labels[r] === 0));
-  const weightOf = (detector: NoveltyDetector): number =>
-    config.weights[detector] * trustIn(raw[detector], heldRows.labels, config.trust);
   return {
     ...parts,
     tails: perDetector(tailOf),
-    weights: perDetector(weightOf),
     novelDistance: novelDistance(fitted, heldRows, config.novelShare),
   };
-}
-
-/** (2 AUC - 1)^power, 0 where normal rows score higher; 1 where a label is absent and nothing can be told. */
-function trustIn(scores: Float32Array, labels: Uint8Array, power: number): number {
-  if (!labels.includes(0) || !labels.includes(1)) return 1;
-  const gini = Math.max(0, 2 * auc(scores, labels).value - 1);
-  let trust = 1;
-  // By multiplication: the same bits on every machine.
-  for (let i = 0; i < power; i++) trust *= gini;
-  return trust;
 }
 
 function perDetector<T>(of: (detector: NoveltyDetector) => T): Record<NoveltyDetector, T> {

@@ -30,6 +30,7 @@ const SMALL = {
   maxLeaves: 8,
   hybrid: {
     draws: 2,
+    known: { rounds: 20, maxLeaves: 8 },
     normals: 300,
     attacksPerType: 20,
     forestTrees: 20,
@@ -186,7 +187,7 @@ test('a hybrid is the same in every run, survives its file and keeps to its fals
   assert.equal(first.threshold, balanced?.threshold);
   assert.ok(evaluateModel(first.model, first.held).metrics.fpr.value <= 0.02);
   assert.equal(first.provenance.configuration.method, 'hybrid');
-  assert.equal(first.provenance.trainer, 'ai-guardian hybrid 1');
+  assert.equal(first.provenance.trainer, 'ai-guardian hybrid 2');
 });
 
 test('an attack of a kind that training never saw is found where trees alone miss it', async () => {

@@ -1,23 +1,20 @@
 import { SeededRandom } from '../../base/index.ts';
 import { sha256 } from '../../crypto/index.ts';
 import {
-  auc,
   BoostedModel,
   type BoostedModelParts,
   binaryMetrics,
-  calibrate,
   encodeModel,
-  fitPlatt,
   fitStatistics,
   IDENTITY_CALIBRATION,
-  OPERATING_POINTS,
+  type NoveltyParts,
 } from '../../models/index.ts';
 import { encodeRows, fitBinning } from '../binning.ts';
 import { resolveTrainingConfig, type TrainingConfig } from '../config.ts';
+import { limitAttackTypes } from '../data-split.ts';
 import { TrainingError } from '../errors.ts';
 import { trainKinds } from '../kind-stage.ts';
 import { categoryCounts, checkTable, type LabelledTable, selectRows } from '../labelled-table.ts';
-import { chooseThreshold } from '../threshold.ts';
 import {
   digestRows,
   holdOut,
@@ -25,13 +22,14 @@ import {
   type TrainModelInput,
   trainModel,
 } from '../train-model.ts';
+import { atLeastEvenOdds, type Candidate, chooseCandidate, measureCandidate } from './choose-candidate.ts';
 import { exposeTable } from './exposed-table.ts';
 import { featureBlocks } from './feature-blocks.ts';
 import { fitNovelty } from './fit-novelty.ts';
 import { meanEnsemble } from './merge-ensembles.ts';
 
 /** Name and version of this trainer, for the provenance of what it trains. */
-export const HYBRID_TRAINER = 'ai-guardian hybrid 1';
+export const HYBRID_TRAINER = 'ai-guardian hybrid 2';
 
 /**
  * Trains a hybrid: ensembles of boosted trees exposed to made-up rows, averaged, and detectors fitted on normal traffic
@@ -59,52 +57,64 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
       split: config.split === 'stratified' && table.times !== undefined ? 'time' : config.split,
       validationFraction: 0,
       calibrationFraction: hybrid.calibrationFraction,
+      maxRowsPerAttackType: 0,
     },
     seed,
   );
-  const normals = parts.train.filter((r) => table.labels[r] === 0);
-  if (normals.length === 0 || normals.length === parts.train.length) {
+  const rows =
+    config.maxRowsPerAttackType === 0
+      ? parts.train
+      : limitAttackTypes(table, parts.train, config.maxRowsPerAttackType, seed);
+  const normals = rows.filter((r) => table.labels[r] === 0);
+  if (normals.length === 0 || normals.length === rows.length) {
     throw new TrainingError('training.too-few-rows', 'expected normal and attack rows to train on');
   }
   const random = new SeededRandom(seed);
   const held = selectRows(table, parts.calibration);
-  const draws = await trainTrees(input, config, { rows: parts.train, normals, held, random });
+  const { exposed, known } = await trainTrees(input, config, { rows, normals, all: parts.train, random });
   const novelty = await fitNovelty({
     table,
-    train: parts.train,
+    train: rows,
     held: parts.calibration,
     categories,
     config: hybrid,
     random: random.fork(),
     steps: input.steps,
   });
-  const train = selectRows(table, parts.train);
+  const train = selectRows(table, rows);
   const named = config.kinds ? await nameKinds(train, categories, config, input) : undefined;
-  const rough: BoostedModelParts = {
+  const shared = {
     schemaId: schema.id,
     sourceKinds,
     columns: schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number })),
     kinds: named?.kinds ?? [],
     threshold: 0.5,
-    bias: draws.reduce((sum, { bias }) => sum + bias, 0) / draws.length,
-    detector: meanEnsemble(draws.map(({ detector }) => detector)),
     calibration: IDENTITY_CALIBRATION,
     ...(named && { kindStage: named.stage }),
     statistics: fitStatistics(new Float32Array(0), 0, categories, []),
-    novelty,
   };
-  const margins = new Float64Array(held.rows);
-  new BoostedModel(rough).margins(held.values, held.rows, margins);
-  const calibration = fitPlatt(margins, held.labels);
-  const probability = Float32Array.from(margins, (margin) => calibrate(calibration, margin));
-  const operatingPoints = OPERATING_POINTS.map((name) => {
-    const nominalFpr = hybrid.falsePositiveRates[name];
-    const policy = { kind: 'fpr', target: nominalFpr } as const;
-    return { name, nominalFpr, threshold: chooseThreshold(policy, probability, held.labels) };
-  });
+  const silent = { ...novelty, weights: { distance: 0, isolation: 0, reconstruction: 0 } };
+  const measure = (trees: BoostedModelParts[], detectors: NoveltyParts): Candidate =>
+    measureCandidate(
+      {
+        ...shared,
+        bias: trees.reduce((sum, { bias }) => sum + bias, 0) / trees.length,
+        detector: meanEnsemble(trees.map(({ detector }) => detector)),
+        novelty: detectors,
+      },
+      held,
+      hybrid.falsePositiveRates,
+    );
+  const withoutExposure = measure([known], silent);
+  const chosen = chooseCandidate(
+    [measure(exposed, novelty), measure(exposed, silent), withoutExposure],
+    hybrid.tolerance,
+  );
+  const { calibration, margins, probability } = chosen;
+  const operatingPoints = chosen === withoutExposure ? atLeastEvenOdds(chosen) : chosen.operatingPoints;
   const threshold = operatingPoints.find(({ name }) => name === hybrid.operatingPoint)?.threshold as number;
   const model = new BoostedModel({
-    ...rough,
+    ...chosen.parts,
     threshold,
     calibration,
     operatingPoints,
@@ -126,7 +136,7 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
     trainedOn: parts.train,
     rows: {
       given: table.rows,
-      train: parts.train.length,
+      train: rows.length,
       validation: 0,
       calibration: parts.calibration.length,
     },
@@ -143,50 +153,46 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
 }
 
 interface TreeRows {
-  /** That may be fitted on, and the normal ones of them. */
+  /** Of which no attack type has more than its share, the normal ones of them, and all that may be fitted on. */
   readonly rows: Uint32Array;
   readonly normals: Uint32Array;
-  readonly held: LabelledTable;
+  readonly all: Uint32Array;
   readonly random: SeededRandom;
 }
 
-/**
- * The exposed ensembles; or one that was not exposed, where held-out rows speak against exposure: made-up rows look like
- * what normal traffic turns into where it drifts fast.
- */
+/** Ensembles exposed to made-up rows, and one for attacks like the known ones. */
 async function trainTrees(
   input: TrainModelInput,
   config: TrainingConfig,
-  { rows, normals, held, random }: TreeRows,
-): Promise<BoostedModelParts[]> {
+  { rows, normals, all, random }: TreeRows,
+): Promise<{ exposed: BoostedModelParts[]; known: BoostedModelParts }> {
   const { hybrid } = config;
   const blocks = featureBlocks(input.table, normals, categoryCounts(input.schema));
-  const runs = hybrid.draws + 1;
-  const train = async (run: number, exposure: number): Promise<BoostedModel> => {
+  const train = async (
+    run: number,
+    table: LabelledTable,
+    trees?: Partial<TrainingConfig>,
+  ): Promise<BoostedModelParts> => {
     const { model } = await trainModel({
       ...input,
-      table: exposeTable(input.table, rows, { ...hybrid, exposure, blocks }, random.fork()),
-      config: { ...config, ...WHOLE_TABLE },
+      table,
+      config: { ...config, ...WHOLE_TABLE, ...trees },
       seed: random.uint32(),
       ...(input.steps && { steps: input.steps.within(`draw ${run}`) }),
-      ...(input.onProgress && { onProgress: progressOf(input.onProgress, run, runs) }),
+      ...(input.onProgress && { onProgress: progressOf(input.onProgress, run, config) }),
     });
-    return model;
+    return model.parts;
   };
-  const plain = await train(0, 0);
-  const exposed: BoostedModel[] = [];
-  for (let run = 1; run < runs; run++) exposed.push(await train(run, hybrid.exposure));
-  const plainMargins = new Float64Array(held.rows);
-  plain.margins(held.values, held.rows, plainMargins);
-  const sums = new Float64Array(held.rows);
-  const margins = new Float64Array(held.rows);
-  for (const model of exposed) {
-    model.margins(held.values, held.rows, margins);
-    for (let r = 0; r < held.rows; r++) sums[r] = (sums[r] as number) + (margins[r] as number);
+  const known = await train(0, selectRows(input.table, all), {
+    ...hybrid.known,
+    rowFraction: 1,
+    featureFraction: 1,
+  });
+  const exposed: BoostedModelParts[] = [];
+  for (let run = 1; run <= hybrid.draws; run++) {
+    exposed.push(await train(run, exposeTable(input.table, rows, { ...hybrid, blocks }, random.fork())));
   }
-  const cost = auc(plainMargins, held.labels).value - auc(sums, held.labels).value;
-  // Where a label is absent nothing can be told, and exposure stays.
-  return (cost > hybrid.exposureCost ? [plain] : exposed).map(({ parts }) => parts);
+  return { exposed, known };
 }
 
 /** For the ensembles of a hybrid: every row they are given, every round, and no stage that the hybrid has of its own. */
@@ -201,13 +207,15 @@ const WHOLE_TABLE = {
   thresholdPolicy: { kind: 'fixed', value: 0.5 },
 } as const satisfies Partial<TrainingConfig>;
 
-/** Rounds of all draws as one run. */
+/** Rounds of all ensembles as one run: the known one first. */
 function progressOf(
   onProgress: NonNullable<TrainModelInput['onProgress']>,
-  draw: number,
-  draws: number,
+  run: number,
+  { rounds, hybrid }: TrainingConfig,
 ): NonNullable<TrainModelInput['onProgress']> {
-  return ({ round, rounds }) => onProgress({ round: draw * rounds + round, rounds: draws * rounds });
+  const before = run === 0 ? 0 : hybrid.known.rounds + (run - 1) * rounds;
+  const all = hybrid.known.rounds + hybrid.draws * rounds;
+  return ({ round }) => onProgress({ round: before + round, rounds: all });
 }
 
 function nameKinds(
