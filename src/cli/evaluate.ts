@@ -1,18 +1,38 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { writeFileAtomic } from '../base/index.ts';
 import { parseSchema } from '../features/index.ts';
-import { certify, type KindMetrics } from '../models/index.ts';
+import {
+  CERTIFICATE_ORIGINS,
+  type CertificateOrigin,
+  describeClaim,
+  encodeCertificate,
+  type KindMetrics,
+  MAX_CERTIFICATE_DAYS,
+} from '../models/index.ts';
 import { type VerifiedModel, verifyExport } from '../registry/index.ts';
-import { evaluateModel } from '../training/index.ts';
+import { certifyModel, evaluateModel } from '../training/index.ts';
 import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { EXIT } from './exit-code.ts';
 import { type Extraction, noteWhereThereIsState } from './extraction.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { metricsOf, metricsTable } from './metrics-text.ts';
 import { fetchExport, signingKey, writeExport } from './models.ts';
+import { parseChoice, parseTarget, parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { count, percent, printable, table } from './text.ts';
+
+interface EvaluateOptions {
+  readonly labels?: string;
+  readonly certify?: boolean;
+  readonly target: number;
+  readonly origin: CertificateOrigin;
+  readonly expiresDays: number;
+  readonly out?: string;
+}
 
 export function registerEvaluate({ program, action }: Registrar): void {
   program
@@ -23,17 +43,33 @@ export function registerEvaluate({ program, action }: Registrar): void {
     .argument('<reference>', 'flow, flow@champion or flow@1.2.0')
     .argument('<data>', 'table or flows, as for `guardian train`')
     .option('--labels <file>', 'labels of the flows')
-    .addHelpText('after', '\nExample:\n  guardian evaluate nsl@1.0.0 KDDTest+.txt.gz')
-    .action(action<{ labels?: string }>(runEvaluate));
+    .option('--certify', 'ends with 1 where neither block nor allow decisions can be certified')
+    .option('--target <percent>', 'share of decisions that are to be right', parseTarget, 1e-5)
+    .option(
+      '--origin <origin>',
+      'where the data are from: lab, public or site',
+      parseChoice(CERTIFICATE_ORIGINS),
+      'public',
+    )
+    .option('--expires-days <n>', 'days until the certificate ends', parseWhole(1, MAX_CERTIFICATE_DAYS), 30)
+    .option('--out <file>', 'writes the certificate; unsigned, so it permits nothing: see `models certify`')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  guardian evaluate nsl@1.0.0 KDDTest+.txt.gz\n  guardian evaluate flow@champion week.pcap --labels week.csv --certify --target 99.99 --origin site',
+    )
+    .action(action<EvaluateOptions>(runEvaluate));
 }
 
 async function runEvaluate(
   context: Context,
-  options: { labels?: string },
+  options: EvaluateOptions,
   reference = '',
   data = '',
-): Promise<undefined> {
+): Promise<number | undefined> {
   const { output } = context;
+  if (options.out !== undefined && options.certify !== true) {
+    throw new CliError('cli.usage', 'expected --certify beside --out');
+  }
   const model = await fetchVerified(context, reference);
   const schema = parseSchema(model.schemaBytes);
   const extractions: Extraction[] = [];
@@ -41,14 +77,30 @@ async function runEvaluate(
   const rows = await readLabelledData(context, schema, data, { labels, command: 'evaluate', extractions });
   for (const extraction of extractions) await noteWhereThereIsState(context, extraction);
   const evaluation = evaluateModel(model.model, rows);
-  const certificate = certify({ probability: evaluation.probability, labels: rows.labels, origin: 'public' });
+  if (options.certify === true && rows.digest === model.manifest.dataDigest) {
+    throw new CliError(
+      'cli.usage',
+      'the model was trained on these data; a certificate needs rows that it has not seen',
+    );
+  }
+  const { target, origin, expiresDays } = options;
+  const { clock } = context;
+  const { claims, certificate } = certifyModel({
+    ...{ model: model.model, modelDigest: model.digest, schema, table: rows },
+    ...{ target, origin, expiresDays, clock, probability: evaluation.probability },
+  });
   output.line(
     `${model.name}@${model.version} on ${printable(basename(data))}: ${count(evaluation.rows)} rows`,
   );
   output.line(metricsTable(evaluation.metrics));
   output.line();
   output.line(kindsTable(evaluation.kinds));
-  output.line(`\ncertificate ${certificate.status}: ${certificate.reason}`);
+  output.line();
+  for (const claim of Object.values(claims)) output.line(describeClaim(claim));
+  if (options.out !== undefined && certificate !== undefined) {
+    await writeFileAtomic(options.out, encodeCertificate(certificate), 0o644);
+    output.line(`wrote ${printable(options.out)}`);
+  }
   output.object({
     type: 'evaluate.result',
     model: model.name,
@@ -59,9 +111,10 @@ async function runEvaluate(
     threshold: evaluation.threshold,
     metrics: metricsOf(evaluation.metrics),
     kinds: evaluation.kinds,
-    certificate,
+    certificate: claims.block,
+    claims,
   });
-  return undefined;
+  return options.certify === true && certificate === undefined ? EXIT.checkFailed : undefined;
 }
 
 /** A row for each kind of attack: how much of it was found, and how well it was named. */

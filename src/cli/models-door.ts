@@ -2,10 +2,23 @@ import { readFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loadSchema, schemaBytes } from '../features/index.ts';
-import { type Approval, type GateData, type PublishedVersion, readExport } from '../registry/index.ts';
+import {
+  CERTIFICATE_ORIGINS,
+  type CertificateOrigin,
+  describeClaim,
+  MAX_CERTIFICATE_DAYS,
+} from '../models/index.ts';
+import {
+  type Approval,
+  type CertifiedVersion,
+  type GateData,
+  type PublishedVersion,
+  readExport,
+} from '../registry/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { modelRoute, splitVersion } from './models-reference.ts';
+import { parseChoice, parseTarget, parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { count, printable } from './text.ts';
@@ -13,6 +26,12 @@ import { count, printable } from './text.ts';
 interface GateDataOptions {
   readonly labels?: string;
   readonly schema: string;
+}
+
+interface CertifyCommandOptions {
+  readonly origin: CertificateOrigin;
+  readonly target: number;
+  readonly expiresDays: number;
 }
 
 interface ImportCommandOptions {
@@ -50,6 +69,25 @@ export function registerDoor(models: Command, action: Registrar['action']): void
     .argument('<name>', 'flow')
     .action(action(showGateData));
   models
+    .command('certify')
+    .description(
+      'Certifies a version on the registered gate data: what its decisions may be trusted with alone.',
+    )
+    .argument('<version>', 'flow@1.2.0')
+    .option(
+      '--origin <origin>',
+      'where those data are from: site, lab or public',
+      parseChoice(CERTIFICATE_ORIGINS),
+      'site',
+    )
+    .option('--target <percent>', 'share of decisions that are to be right', parseTarget, 1e-5)
+    .option('--expires-days <n>', 'days until it ends', parseWhole(1, MAX_CERTIFICATE_DAYS), 30)
+    .addHelpText(
+      'after',
+      '\nOnly an unexpired site certificate can permit an action, and only while live traffic is like its data.\n\nExample:\n  guardian models certify flow@1.2.0 --origin site --target 99.99',
+    )
+    .action(action<CertifyCommandOptions>(certifyVersion));
+  models
     .command('import')
     .description(
       'Takes in an exported version: verified with keys or roots you trust, gated here, signed anew.',
@@ -74,6 +112,25 @@ async function approve(context: Context, _: unknown, reference?: string): Promis
     `${name}@${approval.version} is approved by ${printable(approval.principal)} until ${approval.expiresAt} (audit entry ${approval.intent})`,
   );
   context.output.object({ type: 'approval.result', ...approval });
+  return undefined;
+}
+
+async function certifyVersion(
+  context: Context,
+  { origin, target, expiresDays }: CertifyCommandOptions,
+  reference?: string,
+): Promise<undefined> {
+  const { name, version } = splitVersion(reference, 'certify');
+  const certified = (await withSession(context, ({ api }) =>
+    api.call('POST', modelRoute(name, '/certify'), { version, origin, target, expiresDays }),
+  )) as CertifiedVersion;
+  const { output } = context;
+  output.line(
+    `${name}@${certified.version} is certified until ${certified.expiresAt} (audit entry ${certified.intent})`,
+  );
+  for (const claim of Object.values(certified.claims)) output.line(describeClaim(claim));
+  output.line('it is suspended until live traffic has passed the shift test');
+  output.object({ type: 'certify.result', ...certified });
   return undefined;
 }
 

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { canonicalJson } from '../crypto/index.ts';
 import { type LoadedSchema, loadSchema, schemaBytes } from '../features/index.ts';
-import { certify } from '../models/index.ts';
+import { certify, describeClaim } from '../models/index.ts';
 import {
   type GateReport,
   type PublishedVersion,
@@ -92,7 +92,17 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     { name: options.name, run, resume },
     (steps) =>
       watchTraining(context, watched, (onRound) =>
-        trainWithProgress(context, rows, schema, options.seed, {}, { onRound, ...(steps && { steps }) }),
+        trainWithProgress(
+          context,
+          rows,
+          schema,
+          options.seed,
+          {},
+          {
+            ...{ onRound, isWatched: options.curve !== undefined },
+            ...(steps && { steps }),
+          },
+        ),
       ),
   );
   const { trained, pauses } = done;
@@ -118,6 +128,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     probability: evaluation.probability,
     labels: (tested?.table ?? trained.held).labels,
     origin: 'public',
+    decisionThreshold: evaluation.threshold,
   });
 
   const published = await withSession(context, async ({ api }) => {
@@ -136,7 +147,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   output.line(`\nOn ${shown} (${count(evaluation.rows)} rows):`);
   output.line(metricsTable(evaluation.metrics));
   output.line(`\n${gatesTable(gates)}`);
-  output.line(`\ncertificate ${certificate.status}: ${certificate.reason}`);
+  output.line(`\n${describeClaim(certificate)}`);
   output.line(`published ${published.name}@${published.version} ${published.digest}`);
   output.line(
     gates.passed
@@ -163,6 +174,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
 
 interface ProgressOptions {
   readonly steps?: TrainingSteps;
+  readonly isWatched?: boolean;
   /** Called after each round; the next one waits for it. */
   readonly onRound?: (progress: RoundProgress) => Promise<void>;
 }
@@ -174,7 +186,7 @@ export async function trainWithProgress(
   schema: LoadedSchema,
   seed: number,
   config: Partial<Context['config']['training']> = {},
-  { steps, onRound }: ProgressOptions = {},
+  { steps, onRound, isWatched = false }: ProgressOptions = {},
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
@@ -184,6 +196,7 @@ export async function trainWithProgress(
       sourceKinds: schema.schema.sourceKinds,
       config: { ...context.config.training, ...config },
       seed,
+      isWatched,
       ...(steps && { steps }),
       onProgress: async (made) => {
         context.signal.throwIfAborted();

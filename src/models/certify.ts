@@ -1,6 +1,7 @@
 import { type Probability, SeededRandom } from '../base/index.ts';
 import { ModelError } from './errors.ts';
 import { clopperPearsonUpper, decisionsNeeded } from './intervals.ts';
+import { logGamma } from './special-functions.ts';
 
 /** Where the calibration data came from; only `site` may permit an action. */
 export const CERTIFICATE_ORIGINS = ['lab', 'public', 'site'] as const;
@@ -44,18 +45,21 @@ export interface Claim {
   readonly wanting?: number;
 }
 
-export interface CertifyInput {
+export interface ScoredLabels {
   /** Calibrated P(attack) of rows that training has not seen. */
   readonly probability: ArrayLike<number>;
   /** 1 attack. */
   readonly labels: ArrayLike<number>;
+}
+
+export interface CertifyInput extends ScoredLabels {
   readonly origin: CertificateOrigin;
   /** At or above it a row is called an attack; 0.5 by default. */
   readonly decisionThreshold?: Probability;
   /** Number of the episode of each row. */
   readonly episodes?: ArrayLike<number>;
-  /** Calibrated P(attack) of like rows that are not among these, to plan the sequence on; labels are not needed. */
-  readonly planning?: ArrayLike<number>;
+  /** Like rows that are not among these, to plan the sequence on. */
+  readonly planning?: ScoredLabels;
 }
 
 export interface CertifyOptions {
@@ -78,6 +82,8 @@ export const CERTIFY_DEFAULTS: CertifyOptions = {
   seed: 1,
 };
 
+/** Share of the best chance with which a stricter threshold is taken for as good. */
+const AS_GOOD = 0.95;
 const PLANNING_STREAM = 0x63657274;
 /** How much longer each step of a planned sequence is, in decisions. */
 const STEP = 1.1;
@@ -93,8 +99,8 @@ const MARGIN = 2.5;
  * sequence. Leaving it out after counting would not do: the counts belong to the rows that are tested, and where strict
  * decisions are worse than lax ones, skipping when there are few of them picks the lucky cases. So the sequence is
  * planned on other rows: given ones, or some drawn by seed and then set aside. They are independent of those tested, so
- * to the test the sequence is as if fixed before. It reads no label and depends on the order of the scores alone: a calibration curve that was
- * fitted on these very rows changes nothing of it.
+ * to the test the sequence is as if fixed before. It begins where the planning rows make a pass likeliest, and depends on
+ * the order of the scores alone: a calibration curve that was fitted on these very rows changes nothing of it.
  *
  * Throws models.argument-invalid.
  */
@@ -167,55 +173,88 @@ function checkArguments(input: CertifyInput, plan: CertifyOptions): void {
   }
 }
 
-/** The rows to test, and probabilities to plan on. Each row falls to one part by a draw of its own, whatever it holds. */
+/** The rows to test, and those to plan on. Each row falls to one part by a draw of its own, whatever it holds. */
 function drawRows(
   { probability, labels, planning }: CertifyInput,
   { thresholds, planningShare, seed }: CertifyOptions,
-): { readonly tested: Uint32Array; readonly planning: ArrayLike<number> } {
+): { readonly tested: Uint32Array; readonly planning: ScoredLabels } {
   if (planning !== undefined || thresholds !== undefined) {
     const tested = Uint32Array.from({ length: labels.length }, (_, i) => i);
-    return { tested, planning: planning ?? [] };
+    return { tested, planning: planning ?? { probability: [], labels: [] } };
   }
   // Data that were themselves drawn by a seed must not meet the same numbers again.
   const random = new SeededRandom((seed ^ PLANNING_STREAM) >>> 0);
-  const drawn: number[] = [];
+  const drawn: { probability: number[]; labels: number[] } = { probability: [], labels: [] };
   const tested: number[] = [];
   for (let i = 0; i < labels.length; i++) {
-    if (random.chance(planningShare)) drawn.push(probability[i] as number);
-    else tested.push(i);
+    if (!random.chance(planningShare)) {
+      tested.push(i);
+      continue;
+    }
+    drawn.probability.push(probability[i] as number);
+    drawn.labels.push(labels[i] as number);
   }
   return { tested: Uint32Array.from(tested), planning: drawn };
 }
 
 /**
- * Falling thresholds at which `testedRows` rows like these are expected to give enough decisions, then a tenth more at
- * each step, to every decision of the side. Only the last where all of them are too few.
+ * Falling thresholds at which `testedRows` rows like these are expected to give enough decisions, from the first that is
+ * about as likely to pass as any, then a tenth more decisions at each step, to every decision of the side. Only the last
+ * where all of them are too few.
  */
 function planThresholds(
   { decisionThreshold = 0.5 }: CertifyInput,
-  planning: ArrayLike<number>,
+  planning: ScoredLabels,
   testedRows: number,
   { side, target, confidence }: CertifyOptions,
 ): readonly number[] {
   const last = sideConfidence(side, decisionThreshold);
-  const sure: number[] = [];
-  for (let i = 0; i < planning.length; i++) {
-    const p = planning[i] as number;
-    if (p >= decisionThreshold === (side === 'block')) sure.push(sideConfidence(side, p));
-  }
-  const ranked = Float64Array.from(sure).sort().reverse();
-  const scale = planning.length === 0 ? 0 : testedRows / planning.length;
+  const every = Uint32Array.from({ length: planning.labels.length }, (_, i) => i);
+  const { all, wrong } = rankDecisions({ ...planning, decisionThreshold }, every, side);
+  const scale = testedRows / Math.max(1, every.length);
   const least = decisionsNeeded(0, target, confidence);
-  const thresholds: number[] = [];
+  const steps: { readonly threshold: number; readonly chance: number }[] = [];
   let rank = 1;
-  while (rank <= ranked.length && scale * (rank - MARGIN * Math.sqrt(rank)) < least) rank++;
-  for (; rank <= ranked.length; rank = Math.max(rank + 1, Math.round(rank * STEP))) {
-    const threshold = ranked[rank - 1] as number;
-    if (threshold > last && threshold < (thresholds.at(-1) ?? Number.POSITIVE_INFINITY)) {
-      thresholds.push(threshold);
-    }
+  while (rank <= all.length && scale * (rank - MARGIN * Math.sqrt(rank)) < least) rank++;
+  for (; rank <= all.length; rank = Math.max(rank + 1, Math.round(rank * STEP))) {
+    const threshold = all[all.length - rank] as number;
+    if (threshold <= last || threshold >= (steps.at(-1)?.threshold ?? Number.POSITIVE_INFINITY)) continue;
+    const accepted = countFrom(all, threshold);
+    const n = Math.floor(scale * (accepted - MARGIN * Math.sqrt(accepted)));
+    const chance = passChance(countFrom(wrong, threshold), accepted, n, errorsAllowed(n, target, confidence));
+    steps.push({ threshold, chance });
   }
-  return [...thresholds, last];
+  const best = steps.reduce((most, { chance }) => Math.max(most, chance), 0);
+  const first = steps.findIndex(({ chance }) => chance >= AS_GOOD * best);
+  return [...steps.slice(Math.max(0, first)).map(({ threshold }) => threshold), last];
+}
+
+/** The most errors in n decisions of which the upper bound still meets the target; -1 where there is none. */
+function errorsAllowed(n: number, target: number, confidence: number): number {
+  let low = -1;
+  let high = Math.ceil(n * target) + 1;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (clopperPearsonUpper(Math.min(middle, n), n, confidence) <= target) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Chance of at most `allowed` errors in n decisions after `errors` in `seen` like ones: beta-binomial, from the prior
+ * Beta(1/2, 1/2) (Jeffreys 1946). Decides where the sequence begins, never what it shows.
+ */
+function passChance(errors: number, seen: number, n: number, allowed: number): number {
+  const a = errors + 0.5;
+  const b = seen - errors + 0.5;
+  const logBeta = (x: number, y: number) => logGamma(x) + logGamma(y) - logGamma(x + y);
+  let sum = 0;
+  for (let k = 0; k <= allowed; k++) {
+    const ways = logGamma(n + 1) - logGamma(k + 1) - logGamma(n - k + 1);
+    sum += Math.exp(ways + logBeta(k + a, n - k + b) - logBeta(a, b));
+  }
+  return sum;
 }
 
 type Counted = Omit<Claim, 'status' | 'reason' | 'episodes' | 'wanting'>;
@@ -272,7 +311,7 @@ interface Decided {
 }
 
 /** Confidences of every decision of a side, and of the wrong ones, ascending. */
-function rankDecisions(input: CertifyInput, rows: Uint32Array, side: CertifiedSide): Decided {
+function rankDecisions(input: Omit<CertifyInput, 'origin'>, rows: Uint32Array, side: CertifiedSide): Decided {
   const { probability, decisionThreshold = 0.5 } = input;
   const all: number[] = [];
   const wrong: number[] = [];
@@ -325,7 +364,7 @@ function isAccepted(input: CertifyInput, row: number, side: CertifiedSide, thres
   return isAttack === (side === 'block') && sideConfidence(side, p) >= threshold;
 }
 
-function isWrong({ labels }: CertifyInput, row: number, side: CertifiedSide): boolean {
+function isWrong({ labels }: ScoredLabels, row: number, side: CertifiedSide): boolean {
   return (labels[row] === 1) !== (side === 'block');
 }
 

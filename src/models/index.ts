@@ -24,6 +24,7 @@ export {
   certify,
   describeClaim,
   type EpisodeBound,
+  type ScoredLabels,
   sideConfidence,
 } from './certify.ts';
 export {

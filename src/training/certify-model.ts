@@ -7,6 +7,7 @@ import {
   certify,
   type DetectionModel,
   fitDriftReference,
+  type ScoredLabels,
 } from '../models/index.ts';
 import { TrainingError } from './errors.ts';
 import { evaluateModel } from './evaluate.ts';
@@ -25,8 +26,10 @@ export interface CertifyModelInput {
   readonly target: number;
   readonly expiresDays: number;
   readonly clock: Clock;
-  /** Scores of like rows to plan the tests on; a part of the table by default. */
-  readonly planning?: ArrayLike<number> | undefined;
+  /** What the model says of the rows; it is asked where this is left out. */
+  readonly probability?: Float32Array;
+  /** Like rows to plan the tests on; a part of the table by default. */
+  readonly planning?: ScoredLabels | undefined;
 }
 
 /** Both claims, and the certificate where one of them holds. */
@@ -44,7 +47,8 @@ export function certifyModel(input: CertifyModelInput): ModelCertification {
   if (table.digest === undefined || table.rows === 0) {
     throw new TrainingError('training.table-invalid', 'expected rows with a digest to certify on');
   }
-  const { probability, attacks } = evaluateModel(model, table);
+  const probability = input.probability ?? evaluateModel(model, table).probability;
+  const attacks = table.labels.reduce((sum, label) => sum + label, 0);
   const rows = {
     ...{ probability, labels: table.labels, origin, decisionThreshold: model.threshold },
     ...(table.episodes && { episodes: table.episodes }),

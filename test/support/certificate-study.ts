@@ -44,23 +44,34 @@ export function repeatCertification(
     readonly origin: CertificateOrigin;
     readonly repetitions: number;
     readonly seed: number;
-    readonly planning?: Float32Array;
+    readonly planning?: ScoredRows;
   },
 ): Repetitions {
   const { side, target, origin, repetitions, seed, planning } = options;
+  const { decisionThreshold } = rows;
   const random = new SeededRandom(seed);
   const found = { side, target, repetitions, certified: 0, violations: 0, above: 0 };
+  const halves = [halfOf(rows), halfOf(rows)] as const;
   for (let i = 0; i < repetitions; i++) {
-    const isCalibration = Uint8Array.from(rows.labels, () => (random.chance(0.5) ? 1 : 0));
-    const { decisionThreshold } = rows;
+    const sizes = [0, 0];
+    for (let row = 0; row < rows.labels.length; row++) {
+      const which = random.chance(0.5) ? 0 : 1;
+      const at = sizes[which]!++;
+      halves[which].probability[at] = rows.probability[row] as number;
+      halves[which].labels[at] = rows.labels[row] as number;
+    }
+    const [calibration, fresh] = halves.map(({ probability, labels }, which) => ({
+      probability: probability.subarray(0, sizes[which]),
+      labels: labels.subarray(0, sizes[which]),
+      decisionThreshold,
+    })) as [ScoredRows, ScoredRows];
     const claim = certify(
-      { ...pick(rows, isCalibration, 1), decisionThreshold, origin, ...(planning && { planning }) },
+      { ...calibration, origin, ...(planning && { planning }) },
       { side, target, seed: i },
     );
     if (claim.status === 'refused') continue;
     found.certified++;
-    const fresh = pick(rows, isCalibration, 0);
-    const { accepted, errors } = countAt(fresh, side, claim.threshold, decisionThreshold);
+    const { accepted, errors } = countAt(fresh, side, claim.threshold);
     if (clopperPearsonLower(errors, accepted) > target) found.violations++;
     if (errors > target * accepted) found.above++;
   }
@@ -97,7 +108,7 @@ export async function labRows(seed: number, seconds: number, schema: LoadedSchem
 /** Scores of many tables, in bounded memory: only what a certificate needs of each row is kept. */
 export class ScorePool {
   readonly #model: DetectionModel;
-  readonly #parts: { p: Float32Array; labels: Uint8Array; episodes: Uint32Array }[] = [];
+  readonly #parts: { p: Float32Array; labels: Uint8Array; episodes: Uint32Array | undefined }[] = [];
   #episodes = 0;
 
   constructor(model: DetectionModel) {
@@ -108,8 +119,8 @@ export class ScorePool {
     const p = new Float32Array(table.rows);
     this.#model.score(table.values, table.rows, { probability: p, kind: new Int16Array(table.rows) });
     const first = this.#episodes;
-    const episodes = Uint32Array.from(table.episodes ?? table.labels.keys(), (episode) => episode + first);
-    this.#episodes = episodes.reduce((most, episode) => Math.max(most, episode + 1), first);
+    const episodes = table.episodes?.map((episode) => episode + first);
+    this.#episodes = episodes?.reduce((most, episode) => Math.max(most, episode + 1), first) ?? first;
     this.#parts.push({ p, labels: table.labels, episodes });
   }
 
@@ -122,7 +133,7 @@ export class ScorePool {
     );
   }
 
-  rows(): ScoredRows & { readonly episodes: Uint32Array } {
+  rows(): ScoredRows {
     const n = this.#parts.reduce((sum, { p }) => sum + p.length, 0);
     const probability = new Float32Array(n);
     const labels = new Uint8Array(n);
@@ -131,16 +142,25 @@ export class ScorePool {
     for (const part of this.#parts) {
       probability.set(part.p, at);
       labels.set(part.labels, at);
-      episodes.set(part.episodes, at);
+      if (part.episodes !== undefined) episodes.set(part.episodes, at);
       at += part.p.length;
     }
-    return { probability, labels, episodes, decisionThreshold: this.#model.threshold };
+    const hasEpisodes = this.#parts.every((part) => part.episodes !== undefined);
+    const { threshold: decisionThreshold } = this.#model;
+    return { probability, labels, decisionThreshold, ...(hasEpisodes && { episodes }) };
   }
 }
 
-function countAt(rows: ScoredRows, side: CertifiedSide, threshold: number, decisionThreshold: number) {
+/** Decisions at a claim's threshold, and the wrong ones among them. */
+export function countAt(
+  rows: ScoredRows,
+  side: CertifiedSide,
+  threshold: number,
+): { readonly accepted: number; readonly errors: number } {
+  const { decisionThreshold } = rows;
   let [accepted, errors] = [0, 0];
-  for (const [i, p] of rows.probability.entries()) {
+  for (let i = 0; i < rows.labels.length; i++) {
+    const p = rows.probability[i] as number;
     if (p >= decisionThreshold !== (side === 'block') || sideConfidence(side, p) < threshold) continue;
     accepted++;
     if ((rows.labels[i] === 1) !== (side === 'block')) errors++;
@@ -148,10 +168,6 @@ function countAt(rows: ScoredRows, side: CertifiedSide, threshold: number, decis
   return { accepted, errors };
 }
 
-function pick(rows: ScoredRows, flags: Uint8Array, wanted: number): ScoredRows {
-  return {
-    probability: rows.probability.filter((_, i) => flags[i] === wanted),
-    labels: rows.labels.filter((_, i) => flags[i] === wanted),
-    decisionThreshold: rows.decisionThreshold,
-  };
+function halfOf({ labels }: ScoredRows) {
+  return { probability: new Float32Array(labels.length), labels: new Uint8Array(labels.length) };
 }
