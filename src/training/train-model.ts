@@ -41,6 +41,13 @@ export interface TrainModelInput {
   readonly seed: number;
   /** Called after each round, which waits for it: whoever slows training down does it here. */
   readonly onProgress?: (progress: RoundProgress) => void | Promise<void>;
+  /**
+   * Whether the loss on rows held out is told after each round even where nothing stops by it. The model does not depend on
+   * it, time does.
+   */
+  readonly isWatched?: boolean;
+  /** The rows to watch, where the table has none that are held out. */
+  readonly watch?: LabelledTable;
   /** Threads that train, 1 where absent; the model does not depend on them. */
   readonly threads?: number;
   /** Rows per block of histogram sums; the model does not depend on it. */
@@ -125,12 +132,20 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
   const binning = fitBinning(table.values, table.columns, split.train, categories, config.maxBins);
   const bin = (rows: Uint32Array) => encodeRows(binning, table.values, table.columns, rows);
   const binned = bin(split.train);
+  const watched = input.watch ?? parts.calibration;
+  const isWatched = input.isWatched === true && split.validation.length === 0 && config.patience === 0;
+  const validation = isWatched
+    ? {
+        binned: encodeRows(binning, watched.values, table.columns, rowNumbers(watched)),
+        labels: watched.labels,
+      }
+    : { binned: bin(split.validation), labels: parts.validation.labels };
   const boosted = await (input.booster ?? boost)(
     { binned, labels: parts.train.labels, weights: parts.train.weights },
     {
       config,
       seed,
-      validation: { binned: bin(split.validation), labels: parts.validation.labels },
+      validation,
       monotone: monotoneColumns(binning, schema, config),
       onProgress: input.onProgress,
       threads: input.threads,
@@ -222,6 +237,10 @@ export function holdOut(table: LabelledTable, config: TrainingConfig, seed: numb
       : splitByTime(rows, shares, config.split === 'time' ? table.times : undefined);
   if (config.maxRowsPerAttackType === 0) return split;
   return { ...split, train: limitAttackTypes(table, split.train, config.maxRowsPerAttackType, seed) };
+}
+
+function rowNumbers({ labels }: LabelledTable): Uint32Array {
+  return Uint32Array.from(labels.keys());
 }
 
 /** Half of the rows stop the training, the other half calibrates. */
