@@ -13,6 +13,8 @@ export interface ColumnBins {
   readonly cuts: Float32Array;
   /** Category: the category of bin b is categories[b-1]. Number: absent. */
   readonly categories?: Uint16Array;
+  /** Bin that what is missing counts as, where the schema has it imputed; else it has a bin of its own, 0. */
+  readonly fill?: number;
 }
 
 /** The columns that can split anything, cut into bins. What is fitted here comes from training rows alone. */
@@ -96,17 +98,23 @@ export function encodeRows(
   // Tiles of rows: a row-major table is read once, not once a column.
   for (let from = 0; from < rows.length; from += TILE_ROWS) {
     const tile = rows.subarray(from, from + TILE_ROWS);
-    binning.columns.forEach(({ column, categories }, f) => {
+    binning.columns.forEach(({ column, categories, fill = MISSING_BIN }, f) => {
       const out = bins.subarray(f * rows.length + from, f * rows.length + from + tile.length);
       const table = tables[f] as Float32Array;
-      if (categories === undefined) encodeNumbers(values, stride, column, tile, table, out);
-      else encodeCategories(values, stride, column, tile, table, out);
+      if (categories === undefined) encodeNumbers(values, stride, column, tile, { table, fill }, out);
+      else encodeCategories(values, stride, column, tile, { table, fill }, out);
     });
   }
   return { rows: rows.length, binning, bins };
 }
 
 const TILE_ROWS = 512;
+
+interface ColumnTable {
+  readonly table: Float32Array;
+  /** Bin of a missing value. */
+  readonly fill: number;
+}
 
 /** Number: 256 cuts, filled up with infinity. Category: its bin, one a category. */
 function searchTable({ cuts, categories }: ColumnBins): Float32Array {
@@ -127,7 +135,7 @@ function encodeNumbers(
   stride: number,
   column: number,
   rows: Uint32Array,
-  cuts: Float32Array,
+  { table: cuts, fill }: ColumnTable,
   out: Uint8Array,
 ): void {
   for (let i = 0; i < rows.length; i++) {
@@ -137,7 +145,7 @@ function encodeNumbers(
     for (let step = 128; step > 0; step >>= 1) {
       if ((cuts[below + step - 1] as number) < x) below += step;
     }
-    out[i] = Number.isNaN(x) ? MISSING_BIN : below + 1;
+    out[i] = Number.isNaN(x) ? fill : below + 1;
   }
 }
 
@@ -146,12 +154,13 @@ function encodeCategories(
   stride: number,
   column: number,
   rows: Uint32Array,
-  bins: Float32Array,
+  { table: bins, fill }: ColumnTable,
   out: Uint8Array,
 ): void {
   for (let i = 0; i < rows.length; i++) {
     const x = values[(rows[i] as number) * stride + column] as number;
-    out[i] = x >= 0 && x < 256 ? (bins[Math.trunc(x)] as number) : MISSING_BIN;
+    const bin = x >= 0 && x < 256 ? (bins[Math.trunc(x)] as number) : MISSING_BIN;
+    out[i] = bin === MISSING_BIN ? fill : bin;
   }
 }
 

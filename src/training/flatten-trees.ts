@@ -28,7 +28,7 @@ export function flattenTrees(trees: readonly GrownTree[], binning: Binning): Tre
       const column = binning.columns[split.feature] as ColumnBins;
       child[n] = start + (tree.child[i] as number);
       feature[n] = column.column;
-      flags[n] = split.left[MISSING_BIN] === 1 ? MISSING_LEFT : 0;
+      flags[n] = isMissingLeft(split, column) ? MISSING_LEFT : 0;
       if (column.categories === undefined) {
         // Left of the open last bin lies every number; only what is missing goes right.
         const cut = column.cuts[split.lastLeft - 1];
@@ -46,9 +46,14 @@ export function flattenTrees(trees: readonly GrownTree[], binning: Binning): Tre
 
 const LARGEST_FLOAT32 = 3.4028234663852886e38;
 
+/** What is imputed goes where the value goes that it counts as. */
+function isMissingLeft({ left }: Split, { fill = MISSING_BIN }: ColumnBins): boolean {
+  return left[fill] === 1;
+}
+
 /** Categories that training never saw go where missing goes. */
 function bitsetOf(split: Split, column: ColumnBins): Uint32Array {
-  const words = new Uint32Array(BITSET_WORDS).fill(split.left[MISSING_BIN] === 1 ? 0xffffffff : 0);
+  const words = new Uint32Array(BITSET_WORDS).fill(isMissingLeft(split, column) ? 0xffffffff : 0);
   column.categories?.forEach((category, i) => {
     const bit = 1 << (category & 31);
     const word = words[category >> 5] as number;

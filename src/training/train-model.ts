@@ -24,6 +24,7 @@ import {
   splitStratified,
 } from './data-split.ts';
 import { TrainingError } from './errors.ts';
+import { fitImputation } from './fit-imputation.ts';
 import { flattenTrees } from './flatten-trees.ts';
 import { trainKinds } from './kind-stage.ts';
 import { categoryCounts, checkTable, type LabelledTable, selectRows } from './labelled-table.ts';
@@ -129,7 +130,8 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
     }
   }
 
-  const binning = fitBinning(table.values, table.columns, split.train, categories, config.maxBins);
+  const fitted = fitBinning(table.values, table.columns, split.train, categories, config.maxBins);
+  const binning = fitImputation(fitted, { table, rows: split.train, schema });
   const bin = (rows: Uint32Array) => encodeRows(binning, table.values, table.columns, rows);
   const binned = bin(split.train);
   const watched = input.watch ?? parts.calibration;

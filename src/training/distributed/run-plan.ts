@@ -14,6 +14,7 @@ const columnSchema = z.strictObject({
   bins: z.int().min(2).max(256),
   cuts: z.array(z.number()).max(255),
   categories: z.array(z.int().min(0).max(255)).max(255).optional(),
+  fill: z.int().min(1).max(255).optional(),
 });
 
 export const planSchema = z.strictObject({
@@ -40,16 +41,17 @@ export type RunPlan = Readonly<z.output<typeof planSchema>>;
 
 /** The binning of a plan. Throws `training.message-refused` where columns are not as `fitBinning` makes them. */
 export function planBinning(plan: RunPlan): Binning {
-  const columns = plan.columns.map(({ column, bins, cuts, categories }): ColumnBins => {
+  const columns = plan.columns.map(({ column, bins, cuts, categories, fill }): ColumnBins => {
     const values = categories?.length ?? cuts.length + 1;
     const isAscending = (list: readonly number[]) =>
       list.every((x, i) => i === 0 || x > (list[i - 1] as number));
-    if (bins !== values + 1 || !isAscending(cuts) || !isAscending(categories ?? [])) {
+    if (bins !== values + 1 || (fill ?? 0) >= bins || !isAscending(cuts) || !isAscending(categories ?? [])) {
       throw refused(`column ${column} of the plan is not cut into ${bins} bins`);
     }
     return {
       ...{ column, bins, cuts: Float32Array.from(cuts) },
       ...(categories !== undefined && { categories: Uint16Array.from(categories) }),
+      ...(fill !== undefined && { fill }),
     };
   });
   return layOut(columns);
@@ -69,8 +71,9 @@ export function planScales(plan: RunPlan) {
 
 /** Columns of a binning as a plan names them. */
 export function planColumns({ columns }: Binning): RunPlan['columns'] {
-  return columns.map(({ column, bins, cuts, categories }) => ({
+  return columns.map(({ column, bins, cuts, categories, fill }) => ({
     ...{ column, bins, cuts: [...cuts] },
     ...(categories !== undefined && { categories: [...categories] }),
+    ...(fill !== undefined && { fill }),
   }));
 }
