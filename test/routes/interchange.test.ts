@@ -119,6 +119,20 @@ describe('models that come and go', { timeout: 120_000 }, () => {
     assert.match(over.stderr, /cli\.file-exists/);
   });
 
+  it('tells the loss of a hybrid by round, whose model is the same with and without a curve', async () => {
+    const curve = join(home.folder, 'hybrid.jsonl');
+    const args = ['train', table, '--schema', schemaFile, '--name', 'hybrid', '--curve', curve, '--json'];
+    const watched = await run(args, HYBRID);
+    const shown = last(await run(['models', 'show', 'hybrid@1.0.0', '--json']));
+    assert.equal(last(watched).digest, shown.digest, watched.stderr);
+    const lines = (await readFile(curve, 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.equal(lines.length, lines[0].rounds);
+    for (const { round, validationLoss } of lines) assert.ok(validationLoss > 0 && validationLoss < 1, `${round}: ${validationLoss}`);
+  });
+
   it('takes trees of LightGBM in, raw ones too: gated, published, with the digest of their file', async () => {
     const file = join(home.folder, 'theirs.txt');
     const below = { column: 2, categories: [0, 2, 3, 4, 5], leaf: -3, above: 3 };

@@ -71,7 +71,12 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
   }
   const random = new SeededRandom(seed);
   const held = selectRows(table, parts.calibration);
-  const { exposed, known } = await trainTrees(input, config, { rows, normals, all: parts.train, random });
+  const { exposed, known } = await trainTrees({ ...input, watch: held }, config, {
+    rows,
+    normals,
+    all: parts.train,
+    random,
+  });
   const novelty = await fitNovelty({
     table,
     train: rows,
@@ -215,7 +220,7 @@ function progressOf(
 ): NonNullable<TrainModelInput['onProgress']> {
   const before = run === 0 ? 0 : hybrid.known.rounds + (run - 1) * rounds;
   const all = hybrid.known.rounds + hybrid.draws * rounds;
-  return ({ round }) => onProgress({ round: before + round, rounds: all });
+  return ({ round, ...rest }) => onProgress({ ...rest, round: before + round, rounds: all });
 }
 
 function nameKinds(
