@@ -97,6 +97,8 @@ async function measure(data: BenchData, threads: number, interpreter: string): P
       Number(middle(contender, key).toFixed(digits));
     rows.push({
       data: data.name,
+      rounds: Number(values.rounds),
+      runs,
       threads,
       contender,
       version: results.get(contender)?.[0]?.version ?? '',

@@ -26,7 +26,14 @@ const binned = encodeRows(binning, values, columns, training);
 const binningCpu = cpuSeconds() - cpu;
 const config = resolveTrainingConfig({
   ...{ rounds, maxLeaves: leaves, learningRate: 0.1, minRowsPerLeaf: 20, l2: 0, patience: 0 },
-  ...{ rowFraction: 1, featureFraction: 1, treeRounds: 13, ...run.more },
+  ...{
+    rowFraction: 1,
+    featureFraction: 1,
+    treeRounds: 13,
+    gradientLevels: 2,
+    leafSums: 'rounded',
+    ...run.more,
+  },
 });
 cpu = cpuSeconds();
 const start = performance.now();
