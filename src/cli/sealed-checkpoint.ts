@@ -1,5 +1,5 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { faultPoint, syncFolder, writeFileAtomic } from '../base/index.ts';
 import {
   canonicalJson,
@@ -60,6 +60,7 @@ export class SealedCheckpoint implements CheckpointStore {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     const made = await keys.make('checkpoint', name);
     await rm(path, { force: true });
+    await removeLeftovers(path);
     await syncFolder(dirname(path));
     await keys.mark(name, { run: runDigest(run), dataKeyId: made.wraps.dataKeyId, counter: 0 });
     return new SealedCheckpoint(options, made, { counter: 0 });
@@ -158,7 +159,15 @@ export async function checkpointNames(folder: string): Promise<readonly string[]
 /** Removes a checkpoint: the file first, so that a mark without one is all a crash can leave. */
 export async function removeCheckpoint(path: string, name: string, keys: TrainingKeysClient): Promise<void> {
   await rm(path, { force: true });
+  await removeLeftovers(path);
   await keys.forget(name);
+}
+
+/** A save that a crash cut short leaves a file that is not whole; it is sealed too. */
+async function removeLeftovers(path: string): Promise<void> {
+  const [folder, begins] = [dirname(path), `.tmp-${basename(path)}-`];
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) if (name.startsWith(begins)) await rm(join(folder, name), { force: true });
 }
 
 async function openKey(keys: TrainingKeysClient, name: string, wraps: WrapSet): Promise<SecretBuffer> {

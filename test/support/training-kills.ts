@@ -86,6 +86,7 @@ export async function killTraining(options: {
     }
     await site.train(existsSync(site.checkpoint)).result;
     site.search();
+    assert.deepEqual(readdirSync(join(site.checkpoint, '..')), [], 'no checkpoint is left');
     return tally;
   } finally {
     rmSync(folder, { recursive: true, force: true });
