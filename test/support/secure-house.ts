@@ -52,10 +52,11 @@ export async function startMembers(
     members.set(id, member);
     let count = 0;
     const handle = async (request: Uint8Array) => {
-      await options.onRequest?.(id, ++count, house);
+      const asked = ++count;
+      await options.onRequest?.(id, asked, house);
       if (dropped.has(id)) return await new Promise<never>(() => {});
       const answer = await member.handle(request);
-      return options.onAnswer?.(id, answer, count) ?? answer;
+      return options.onAnswer?.(id, answer, asked) ?? answer;
     };
     stops.set(id, await bus.respond(memberSubject(run.roster.run, id), handle));
   }

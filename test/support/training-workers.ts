@@ -26,7 +26,8 @@ export async function startWorkers(
       const worker = new TrainingWorker((object) => bus.getObject(object));
       let orders = 0;
       const handle = async (request: Uint8Array) => {
-        await options.onOrder?.(id, ++orders, house);
+        orders++;
+        await options.onOrder?.(id, orders, house);
         if (!running.has(id)) return await new Promise<never>(() => {});
         return await worker.handle(request);
       };

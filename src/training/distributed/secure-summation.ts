@@ -35,7 +35,7 @@ export interface SecureSummationOptions {
   readonly policy: DropoutPolicy;
   /** Base margins and trees that the run begins with. */
   readonly bias: readonly number[];
-  /** Grows with each coordinator of the run. */
+  /** Token of the coordinator's lease: grows with each coordinator of the run. */
   readonly epoch: number;
   /** How long a member may take over an answer, and how long one that is away is waited for. */
   readonly answerMs: Milliseconds;
@@ -122,7 +122,7 @@ export class SecureSummation implements Summation {
     this.#history = extendHistory(this.#options.plan, before, operations);
     this.#pending = [];
     const id: AggregationId = {
-      ...{ run: roster.run, tree: this.#tree, round: (epoch % 2 ** 20) * ROUNDS + this.#round++, attempt: 0 },
+      ...{ run: roster.run, tree: this.#tree, round: epoch * ROUNDS + this.#round++, attempt: 0 },
       question: this.#history,
     };
     const round = new AggregationRound(id, roster, length);

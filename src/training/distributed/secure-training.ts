@@ -67,7 +67,6 @@ const stateSchema = z.strictObject({
       ended: z.boolean(),
     }),
   ),
-  epochs: z.int(),
 });
 type State = z.output<typeof stateSchema>;
 
@@ -113,9 +112,8 @@ export class SecureTraining {
     this.#store = store;
     const { extra, ...resume } = (await store.load()) ?? { trees: [], validationLoss: [], extra: undefined };
     const found = extra === undefined ? undefined : stateSchema.parse(extra);
-    const epoch = (found?.epochs ?? 0) + 1;
     const members = found?.alive ?? roster.members.map(({ id }) => id);
-    const at = { bus, roster, policy, answerMs, epoch, lost: lease.lost };
+    const at = { bus, roster, policy, answerMs, epoch: lease.token, lost: lease.lost };
     const held = holdRows(blank, validation, options);
     try {
       const first = new SecureSummation({ ...at, plan: settings, bias: [], members });
@@ -147,12 +145,10 @@ export class SecureTraining {
           rows,
           alive: [...opening.alive],
           participants: [...opening.participants],
-          epochs: epoch,
         };
         await store.save(lease.token, { trees: [], validationLoss: [] }, state);
       } else {
-        state = { ...found, epochs: epoch };
-        await store.save(lease.token, resume, state);
+        state = found;
       }
       const summation = new SecureSummation({
         ...{
