@@ -558,11 +558,11 @@ function update(): u32 {
   return DONE;
 }
 
-/** Whether memory reaches to `address`; grows it by some more than is needed. */
+/** Whether memory reaches to `address`; grows it by 8 MiB more than is needed: address space until it is touched. */
 function reserve(address: usize): bool {
   if (address <= memoryEnd) return true;
   const pages = <i32>((address - memoryEnd + 65535) >> 16);
-  if (memory.grow(pages + 15) < 0 && memory.grow(pages) < 0) return false;
+  if (memory.grow(pages + 127) < 0 && memory.grow(pages) < 0) return false;
   memoryEnd = <usize>memory.size() << 16;
   return true;
 }

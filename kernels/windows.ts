@@ -300,8 +300,28 @@ function locate(from: u32, to: u32): void {
 
 // -------------------------------------------------------------------------------------------------------------- keys
 
-/** The entry of a key, which it is given where it has none; whoever had the entry before is gone. */
-function acquire(t: usize, hash: u32, a: u32, b: u32, c: u32, d: u32, e: u32): usize {
+// @ts-ignore: decorator
+@inline
+function isKey(x: usize, a: u32, b: u32, c: u32, d: u32, e: u32): bool {
+  return (
+    load<u32>(x) == a &&
+    load<u32>(x, 16) == e &&
+    load<u32>(x, 4) == b &&
+    load<u32>(x, 8) == c &&
+    load<u32>(x, 12) == d
+  );
+}
+
+/**
+ * The entry of a key, which it is given where it has none; whoever had the entry before is gone. It is looked for at
+ * `probable` first: no two entries have one key.
+ */
+function acquire(t: usize, hash: u32, probable: usize, a: u32, b: u32, c: u32, d: u32, e: u32): usize {
+  if (probable != 0 && isKey(probable, a, b, c, d, e)) {
+    isNew = false;
+    store<u32>(probable, 1, E_SEEN);
+    return probable;
+  }
   const index = <usize>load<u32>(t, T_INDEX);
   const mask = load<u32>(t, T_MASK);
   const entries = <usize>load<u32>(t, T_ENTRIES);
@@ -312,13 +332,7 @@ function acquire(t: usize, hash: u32, a: u32, b: u32, c: u32, d: u32, e: u32): u
   while (found != 0) {
     if (load<u32>(at) == hash) {
       const x = entries + <usize>(found - 1) * stride;
-      if (
-        load<u32>(x) == a &&
-        load<u32>(x, 4) == b &&
-        load<u32>(x, 8) == c &&
-        load<u32>(x, 12) == d &&
-        load<u32>(x, 16) == e
-      ) {
+      if (isKey(x, a, b, c, d, e)) {
         isNew = false;
         store<u32>(x, 1, E_SEEN);
         return x;
@@ -669,6 +683,7 @@ function add(row: u32, g: usize): void {
   const source = acquire(
     SOURCE,
     load<u32>(g, G_SOURCE),
+    load<u32>(g, G_SOURCE + 4),
     load<u32>(id),
     load<u32>(id, 4),
     load<u32>(id, 8),
@@ -683,6 +698,7 @@ function add(row: u32, g: usize): void {
   const destination = acquire(
     DESTINATION,
     load<u32>(g, G_DESTINATION),
+    load<u32>(g, G_DESTINATION + 4),
     load<u32>(id, 16),
     load<u32>(id, 20),
     load<u32>(id, 24),
@@ -694,20 +710,23 @@ function add(row: u32, g: usize): void {
   addDistinct(0, sourceValue, OF_DESTINATION + FIRST_SET + at);
   addDistinct(1, serviceValue, OF_DESTINATION + SECOND_SET + at);
 
-  count(acquire(SERVICE, load<u32>(g, G_SERVICE), service, 0, 0, 0, 0), 2, b, failed, outBytes, inBytes);
+  const ofService = acquire(SERVICE, load<u32>(g, G_SERVICE), load<u32>(g, G_SERVICE + 4), service, 0, 0, 0, 0);
+  count(ofService, 2, b, failed, outBytes, inBytes);
   writeCounts(OF_SERVICE + at);
   addDistinct(0, sourceValue, OF_SERVICE + FIRST_SET + at);
   addDistinct(1, destinationValue, OF_SERVICE + SECOND_SET + at);
 
   const sourceLife = load<u32>(source, E_LIFE);
   const destinationLife = load<u32>(destination, E_LIFE);
-  const pair = acquire(PAIR, hashKey(sourceLife, 0, 0, 0, destinationLife), sourceLife, 0, 0, 0, destinationLife);
+  const pairHash = hashKey(sourceLife, 0, 0, 0, destinationLife);
+  const pair = acquire(PAIR, pairHash, load<u32>(g, G_PAIR), sourceLife, 0, 0, 0, destinationLife);
   count(pair, 1, b, failed, outBytes, inBytes);
   writeCounts(OF_PAIR + at);
   addDistinct(0, serviceValue, OF_PAIR + FIRST_SET + at);
   addInterval(pair + E_INTERVALS, start, OF_INTERVALS + at);
 
-  const both = acquire(BOTH, hashKey(destinationLife, 0, 0, 0, service), destinationLife, 0, 0, 0, service);
+  const bothHash = hashKey(destinationLife, 0, 0, 0, service);
+  const both = acquire(BOTH, bothHash, load<u32>(g, G_BOTH), destinationLife, 0, 0, 0, service);
   count(both, 1, b, failed, outBytes, inBytes);
   writeCounts(OF_BOTH + at);
   addDistinct(0, sourceValue, OF_BOTH + FIRST_SET + at);

@@ -58,12 +58,13 @@ export async function flowPeers(missing: string[]): Promise<FlowPeer[]> {
     (path, capture, folder) => measureProcess(path, ['-r', capture, '-w', join(folder, 'copy.pcap')]),
     () => Number.NaN,
   );
-  // Exports to nowhere: towards a port of this machine it waited for ever at its end.
+  // Exports to nowhere: towards a port of this machine it waited for ever at its end. And without a control socket: when
+  // it reads a file it never polls that, but may still wait for somebody there.
   await add(
     'softflowd',
     ['-h'],
     (path, capture, folder) => {
-      const files = ['-p', join(folder, 'pid'), '-c', join(folder, 'control')];
+      const files = ['-p', join(folder, 'pid'), '-c', 'none'];
       return measureProcess(path, ['-r', capture, '-d', '-m', '400000', ...files]);
     },
     () => Number.NaN,
