@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { guardian, makeHome } from '../../test/support/cli.ts';
+import { trainingThreads } from './train.ts';
 
 test('guardian train refuses a name before it reads any data', async () => {
   const home = await makeHome();
@@ -11,4 +12,10 @@ test('guardian train refuses a name before it reads any data', async () => {
     assert.match(stderr, /registry\.\S+-invalid/, stderr);
   }
   await home.remove();
+});
+
+test('a small table is trained by one thread, a large one by two at most', () => {
+  assert.equal(trainingThreads({ rows: 125_973, columns: 41 }), 1);
+  const large = trainingThreads({ rows: 1_000_000, columns: 40 });
+  assert.ok(large === 1 || large === 2, String(large));
 });

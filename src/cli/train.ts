@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { canonicalJson } from '../crypto/index.ts';
 import { type LoadedSchema, loadSchema, schemaBytes } from '../features/index.ts';
@@ -26,8 +27,8 @@ import {
 import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
-import { fetchVerified } from './evaluate.ts';
 import { EXIT } from './exit-code.ts';
+import { fetchVerified } from './exported-model.ts';
 import { type Extraction, noteExtraction } from './extraction.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { gatesTable, metricsOf, metricsTable } from './metrics-text.ts';
@@ -49,6 +50,15 @@ interface TrainOptions {
   readonly looks?: string;
   readonly resume?: boolean;
   readonly curve?: string;
+  readonly threads?: number;
+}
+
+/** Bins (rows x columns) from which on a second thread saves more than waking it costs in each phase of a tree. */
+const SHARED_BINS = 8_000_000;
+
+/** Threads that train a table where none are asked for; the model does not depend on them. */
+export function trainingThreads({ rows, columns }: Pick<LabelledTable, 'rows' | 'columns'>): number {
+  return rows * columns < SHARED_BINS ? 1 : Math.min(2, availableParallelism());
 }
 
 export function registerTrain({ program, action }: Registrar): void {
@@ -63,6 +73,7 @@ export function registerTrain({ program, action }: Registrar): void {
     .option('--test-labels <file>', 'labels of the test flows')
     .option('--seed <n>', 'seed of every random choice', parseWhole(0, 0xffffffff), 1)
     .option('--resume', 'go on from the checkpoint of a training that was broken off, to the very same model')
+    .option('--threads <n>', 'threads that grow trees (default: 2 for large tables)', parseWhole(1, 64))
     .option('--curve <file>', 'course of the training, one JSON object a line and round')
     .option('--looks <file>', 'list to which a look at test data is appended')
     .addHelpText(
@@ -100,6 +111,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
           {},
           {
             ...{ onRound, isWatched: options.curve !== undefined },
+            threads: options.threads ?? trainingThreads(rows),
             ...(steps && { steps }),
           },
         ),
@@ -173,6 +185,8 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
 }
 
 interface ProgressOptions {
+  /** 1 where absent. */
+  readonly threads?: number;
   readonly steps?: TrainingSteps;
   readonly isWatched?: boolean;
   /** Called after each round; the next one waits for it. */
@@ -186,7 +200,7 @@ export async function trainWithProgress(
   schema: LoadedSchema,
   seed: number,
   config: Partial<Context['config']['training']> = {},
-  { steps, onRound, isWatched = false }: ProgressOptions = {},
+  { steps, onRound, isWatched = false, threads = 1 }: ProgressOptions = {},
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
@@ -197,6 +211,7 @@ export async function trainWithProgress(
       config: { ...context.config.training, ...config },
       seed,
       isWatched,
+      threads,
       ...(steps && { steps }),
       onProgress: async (made) => {
         context.signal.throwIfAborted();
