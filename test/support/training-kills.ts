@@ -28,6 +28,7 @@ const CONFIGURATION = {
   training: {
     ...{ rounds: 8, maxLeaves: 6, kinds: true, kindRounds: 4, minKindRows: 5 },
     hybrid: {
+      known: { rounds: 8, maxLeaves: 6 },
       ...{ draws: 2, normals: 300, attacksPerType: 20, forestTrees: 10, forestSample: 64 },
       ...{ autoencoder: [6, 3, 6], autoencoderEpochs: 4 },
     },
