@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { writeFileAtomic } from '../base/index.ts';
 import { parseSchema } from '../features/index.ts';
 import {
@@ -11,18 +9,16 @@ import {
   type KindMetrics,
   MAX_CERTIFICATE_DAYS,
 } from '../models/index.ts';
-import { type VerifiedModel, verifyExport } from '../registry/index.ts';
 import { certifyModel, evaluateModel } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
+import { fetchVerified } from './exported-model.ts';
 import { type Extraction, noteWhereThereIsState } from './extraction.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { metricsOf, metricsTable } from './metrics-text.ts';
-import { fetchExport, signingKey, writeExport } from './models.ts';
 import { parseChoice, parseTarget, parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
-import { withSession } from './session.ts';
 import { count, percent, printable, table } from './text.ts';
 
 interface EvaluateOptions {
@@ -130,20 +126,4 @@ export function kindsTable(kinds: readonly KindMetrics[]): string {
       precision === undefined ? '-' : percent(precision.value, 1),
     ]),
   );
-}
-
-/** The model as the owner of the state exports it, verified again in this process with the owner's public key. */
-export async function fetchVerified(context: Context, reference: string): Promise<VerifiedModel> {
-  const folder = await mkdtemp(join(tmpdir(), 'guardian-evaluate-'));
-  try {
-    const { files, key } = await withSession(context, async ({ api }) => {
-      const call = (method: 'GET', path: string) => api.call(method, path);
-      return { files: await fetchExport(call, reference), key: await signingKey(call) };
-    });
-    const exported = join(folder, 'model');
-    await writeExport(exported, files);
-    return await verifyExport(exported, [key]);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }

@@ -12,7 +12,7 @@ import { openFlowSource } from '../traffic/index.ts';
 import { type LabelledTable, labelFlows } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
-import { fetchVerified } from './evaluate.ts';
+import { fetchVerified } from './exported-model.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { figure, printable, table } from './text.ts';

@@ -1,9 +1,8 @@
-import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../base/index.ts';
 import type { AliasChange, VersionDetails, VersionSummary } from '../registry/index.ts';
 import type { Context } from './context.ts';
-import { CliError } from './errors.ts';
+import { fetchExport, signingKey, writeExport } from './exported-model.ts';
 import { refuseExisting } from './lab.ts';
 import { gatesTable } from './metrics-text.ts';
 import { registerCustody } from './models-custody.ts';
@@ -156,34 +155,6 @@ async function verify(context: Context, _: unknown, reference?: string): Promise
   return undefined;
 }
 
-/** The five files of an export, by name. */
-export async function fetchExport(
-  call: (method: 'GET', path: string) => Promise<unknown>,
-  reference: string,
-): Promise<Readonly<Record<string, string>>> {
-  const { name, at } = splitReference(reference);
-  const { files } = (await call('GET', modelRoute(name, `/versions/${encodeURIComponent(at)}/export`))) as {
-    files: Record<string, string>;
-  };
-  return files;
-}
-
-/** Writes an export's files into a new folder; on a failure the folder is removed again. */
-export async function writeExport(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
-  await refuseExisting(folder);
-  await mkdir(folder, { mode: 0o755 });
-  try {
-    for (const [name, content] of Object.entries(files)) {
-      if (!/^[a-z]+\.(agm|json|sig)$/.test(name))
-        throw new CliError('cli.refused', 'unexpected name of a file');
-      await writeFileAtomic(join(folder, name), Buffer.from(content, 'base64'), 0o644);
-    }
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    throw error;
-  }
-}
-
 interface ExportOptions {
   readonly out: string;
   readonly onnx?: boolean;
@@ -206,15 +177,4 @@ async function exportModel(context: Context, options: ExportOptions, reference =
   );
   context.output.object({ type: 'export.result', reference, folder: options.out, publicKey: key });
   return undefined;
-}
-
-/** PEM of the active model signing key. */
-export async function signingKey(call: (method: 'GET', path: string) => Promise<unknown>): Promise<string> {
-  const { keys } = (await call('GET', '/v1/keys')) as {
-    keys: readonly { purpose: string; state: string; publicKeyPem?: string }[];
-  };
-  const key = keys.find(({ purpose, state }) => purpose === 'model-signing' && state === 'active');
-  if (key?.publicKeyPem === undefined)
-    throw new CliError('cli.refused', 'there is no active model signing key');
-  return key.publicKeyPem;
 }

@@ -28,7 +28,7 @@ import { type Api, ApiError } from './api.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
-import { fetchVerified } from './evaluate.ts';
+import { fetchVerified } from './exported-model.ts';
 import { type Extraction, noteExtraction } from './extraction.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { gatesTable, metricsOf, metricsTable } from './metrics-text.ts';

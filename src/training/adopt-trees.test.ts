@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { lightGbmText } from '../../test/support/lightgbm-text.ts';
+import { onnxForest } from '../../test/support/onnx-forest.ts';
 import { SYNTHETIC_SCHEMA, syntheticTable } from '../../test/support/synthetic-table.ts';
 import { sha256 } from '../crypto/index.ts';
 import { checkSchema } from '../features/index.ts';
 import { decodeModel } from '../models/index.ts';
-import { encodeOnnx } from '../models/onnx/onnx-graph.ts';
 import { type AdoptTreesInput, adoptTrees } from './adopt-trees.ts';
 import { evaluateModel } from './evaluate.ts';
 
@@ -74,7 +74,7 @@ test('thresholds of raw values are those of the logarithm in the vectors', () =>
 
 test('a forest, other columns, categories where the schema has numbers, and foreign bytes are refused', () => {
   const refused = { code: 'training.trees-refused' };
-  const forest = encodeOnnx(forestOf(5));
+  const forest = onnxForest(5);
   assert.throws(() => adopt(forest), { ...refused, message: /probabilities, as a forest has them/ });
   assert.throws(() => adopt(lightGbmText(4, [{ column: 1, threshold: 0, leaf: -1, above: 1 }])), {
     ...refused,
@@ -87,31 +87,3 @@ test('a forest, other columns, categories where the schema has numbers, and fore
   const oneClass = { ...TABLE, labels: new Uint8Array(TABLE.rows), typeIndex: new Uint16Array(TABLE.rows) };
   assert.throws(() => adopt(TREES, { table: oneClass }), { code: 'training.too-few-rows' });
 });
-
-/** As skl2onnx writes a random forest: leaves are probabilities of two classes. */
-function forestOf(columns: number): Parameters<typeof encodeOnnx>[0] {
-  return {
-    opsets: { '': 17, 'ai.onnx.ml': 3 },
-    metadata: {},
-    inputs: [{ name: 'X', type: 1, dims: ['n', columns] }],
-    outputs: [{ name: 'probabilities', type: 1, dims: ['n', 2] }],
-    initializers: [],
-    nodes: [
-      {
-        op: 'TreeEnsembleClassifier',
-        domain: 'ai.onnx.ml',
-        inputs: ['X'],
-        outputs: ['label', 'probabilities'],
-        attributes: {
-          ...{ post_transform: 'NONE', classlabels_int64s: [0, 1] },
-          ...{ nodes_treeids: [0, 0, 0], nodes_nodeids: [0, 1, 2], nodes_featureids: [1, 0, 0] },
-          ...{ nodes_modes: ['BRANCH_LEQ', 'LEAF', 'LEAF'], nodes_values: [0.5, 0, 0] },
-          ...{ nodes_truenodeids: [1, 0, 0], nodes_falsenodeids: [2, 0, 0] },
-          nodes_missing_value_tracks_true: [0, 0, 0],
-          ...{ class_treeids: [0, 0, 0, 0], class_nodeids: [1, 1, 2, 2], class_ids: [0, 1, 0, 1] },
-          class_weights: [0.75, 0.25, 0.25, 0.75],
-        },
-      },
-    ],
-  };
-}
