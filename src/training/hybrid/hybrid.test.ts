@@ -4,6 +4,7 @@ import { randomEnsemble, randomRows } from '../../../test/support/random-model.t
 import { SYNTHETIC_SCHEMA, syntheticTable } from '../../../test/support/synthetic-table.ts';
 import { SeededRandom } from '../../base/index.ts';
 import {
+  calibrate,
   decodeModel,
   forwardNetwork,
   layerOutputs,
@@ -204,11 +205,31 @@ test('an attack of a kind that training never saw is found where trees alone mis
   for (let r = 0; r < unseen.rows; r++) unseen.values[r * 5 + 3] = -3 * (unseen.values[r * 5 + 1] as number);
   const labelled = { ...unseen, labels: new Uint8Array(unseen.rows).fill(1) };
   const recall = async (method: 'hybrid' | 'trees'): Promise<number> => {
-    const { model } = await train(known, { method, thresholdPolicy: { kind: 'fpr', target: 0.02 } });
+    const { model } = await train(known, {
+      method,
+      thresholdPolicy: { kind: 'fpr', target: 0.02 },
+      // Of few columns none repeats what another says, so distance counts for more; few held-out rows cannot judge it.
+      hybrid: {
+        ...SMALL.hybrid,
+        weights: { distance: 3 },
+        normals: 3000,
+        tolerance: 1,
+      } as TrainingConfig['hybrid'],
+    });
     return evaluateModel(model, labelled).metrics.recall.value;
   };
   const [hybrid, trees] = [await recall('hybrid'), await recall('trees')];
   assert.ok(hybrid > trees + 0.1, `${hybrid} and ${trees}`);
+});
+
+test('where attacks are like the known ones and wariness costs, larger trees serve, and nothing else counts', async () => {
+  const wary = { weights: { distance: 100 }, exposure: 4, exposureWeight: 1, tolerance: 0 };
+  const hybrid = { ...SMALL.hybrid, ...wary } as TrainingConfig['hybrid'];
+  const { model } = await train(syntheticTable(4000, 1), { hybrid });
+  assert.deepEqual(model.parts.novelty?.weights, { distance: 0, isolation: 0, reconstruction: 0 });
+  assert.equal(model.parts.detector.roots.length, 20);
+  const even = calibrate(model.parts.calibration, 0);
+  for (const { threshold } of model.operatingPoints) assert.ok(threshold >= even);
 });
 
 test('whole categories are left out, services thinned, and both operating points measured', async () => {
