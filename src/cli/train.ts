@@ -11,6 +11,8 @@ import {
 } from '../registry/index.ts';
 import {
   type AdoptedTrees,
+  type Booster,
+  countDuplicates,
   type Evaluation,
   evaluateModel,
   type LabelledTable,
@@ -39,8 +41,9 @@ import { defaultLooksFile, recordTestLook } from './test-looks.ts';
 import { count } from './text.ts';
 import { endCheckpoints, withCheckpoints } from './train-checkpoints.ts';
 import { watchTraining } from './training-watch.ts';
+import { addBusOptions, type WorkersOptions, withWorkers } from './training-workers.ts';
 
-interface TrainOptions {
+interface TrainOptions extends WorkersOptions {
   readonly schema: string;
   readonly name: string;
   readonly labels?: string;
@@ -62,7 +65,7 @@ export function trainingThreads({ rows, columns }: Pick<LabelledTable, 'rows' | 
 }
 
 export function registerTrain({ program, action }: Registrar): void {
-  program
+  const command = program
     .command('train')
     .description('Trains a detector, runs the gates on rows held out, and publishes it signed and encrypted.')
     .argument('<data>', 'table (CSV, plain or gzip) by its schema; or flows (pcap, Zeek, CSV) with --labels')
@@ -76,6 +79,9 @@ export function registerTrain({ program, action }: Registrar): void {
     .option('--threads <n>', 'threads that grow trees (default: 2 for large tables)', parseWhole(1, 64))
     .option('--curve <file>', 'course of the training, one JSON object a line and round')
     .option('--looks <file>', 'list to which a look at test data is appended')
+    .option('--workers <n>', 'workers that grow trees: threads, or with --bus who joined', parseWhole(1, 256))
+    .option('--run <name>', 'run on the bus: a second coordinator of one name goes on where the first died');
+  addBusOptions(command)
     .addHelpText(
       'after',
       '\nExample:\n  guardian train KDDTrain+.txt.gz --test KDDTest+.txt.gz --schema nsl-kdd --name nsl',
@@ -103,17 +109,20 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     { name: options.name, run, resume },
     (steps) =>
       watchTraining(context, watched, (onRound) =>
-        trainWithProgress(
-          context,
-          rows,
-          schema,
-          options.seed,
-          {},
-          {
-            ...{ onRound, isWatched: options.curve !== undefined },
-            threads: options.threads ?? trainingThreads(rows),
-            ...(steps && { steps }),
-          },
+        withWorkers(options, (booster) =>
+          trainWithProgress(
+            context,
+            rows,
+            schema,
+            options.seed,
+            {},
+            {
+              ...{ onRound, isWatched: options.curve !== undefined },
+              threads: options.threads ?? trainingThreads(rows),
+              ...(steps && { steps }),
+              ...(booster && { booster }),
+            },
+          ),
         ),
       ),
   );
@@ -158,6 +167,8 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   if (pauses.pauses > 0) output.line(pausesLine(pauses));
   output.line(`\nOn ${shown} (${count(evaluation.rows)} rows):`);
   output.line(metricsTable(evaluation.metrics));
+  const known = tested && trained.trainedOn && countDuplicates(tested.table, rows, trained.trainedOn);
+  if (known !== undefined) output.line(`${count(known)} of these rows stand among those trained on`);
   output.line(`\n${gatesTable(gates)}`);
   output.line(`\n${describeClaim(certificate)}`);
   output.line(`published ${published.name}@${published.version} ${published.digest}`);
@@ -177,6 +188,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     pauses,
     threshold: trained.threshold,
     measuredOn: shown,
+    ...(known !== undefined && { testDuplicates: known }),
     metrics: metricsOf(evaluation.metrics),
     gates: gates.gates,
     certificate,
@@ -188,6 +200,8 @@ interface ProgressOptions {
   /** 1 where absent. */
   readonly threads?: number;
   readonly steps?: TrainingSteps;
+  /** Where the trees are grown; in this process where absent. */
+  readonly booster?: Booster;
   readonly isWatched?: boolean;
   /** Called after each round; the next one waits for it. */
   readonly onRound?: (progress: RoundProgress) => Promise<void>;
@@ -200,7 +214,7 @@ export async function trainWithProgress(
   schema: LoadedSchema,
   seed: number,
   config: Partial<Context['config']['training']> = {},
-  { steps, onRound, isWatched = false, threads = 1 }: ProgressOptions = {},
+  { steps, booster, onRound, isWatched = false, threads = 1 }: ProgressOptions = {},
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
@@ -213,6 +227,7 @@ export async function trainWithProgress(
       isWatched,
       threads,
       ...(steps && { steps }),
+      ...(booster && { booster }),
       onProgress: async (made) => {
         context.signal.throwIfAborted();
         await onRound?.(made);
