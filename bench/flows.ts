@@ -20,7 +20,7 @@ const SCRIPT = fileURLToPath(new URL('./support/flow-features.mjs', import.meta.
 const TARGETS: Readonly<Record<string, number>> = { softflowd: 2, nfpcapd: 3, argus: 5, nfstream: 8 };
 const SHAPES = [
   { capture: 'many flows', copies: 22, addressSets: 22, mostRuns: 5 },
-  { capture: 'few flows', copies: 22, addressSets: 2, mostRuns: 3 },
+  { capture: 'few flows', copies: 22, addressSets: 2, mostRuns: 2 },
 ] as const;
 
 const data = sharedDataPath('pcap');
@@ -47,12 +47,13 @@ const ratios: Record<string, number> = {};
 for (const shape of SHAPES) {
   const capture = makeFlowCapture(files, shape);
   const taken = new Map<string, { cpu: number[]; memory: number; flows: number }>();
-  // In turn, so that all meet the same machine; the first round warms up.
+  // In turn, so that all meet the same machine. First the file is read into the page cache, by us.
   for (let run = 0; run <= Math.min(runs, shape.mostRuns); run++) {
     for (const program of programs) {
-      // One that is slow is not warmed up, and sees many flows alone.
+      if (run === 0 && program !== programs[0]) continue;
+      // One that is slow sees many flows alone.
       const { rounds = runs } = program;
-      if (rounds < runs && (run === 0 || run > rounds || shape.capture !== 'many flows')) continue;
+      if (rounds < runs && (run > rounds || shape.capture !== 'many flows')) continue;
       const { code, cpuS, memoryMiB, flows, output } = await program.run(capture);
       if (code !== 0) throw new Error(`${program.name} ended with ${code}: ${output.slice(-500)}`);
       const seen = taken.get(program.name) ?? { cpu: [], memory: 0, flows };

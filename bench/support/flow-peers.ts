@@ -75,10 +75,12 @@ export async function flowPeers(missing: string[]): Promise<FlowPeer[]> {
     (path, capture, folder) => measureProcess(path, ['-r', capture, '-w', folder, '-e', '300,30']),
     number(/Total flows: (\d+)/i),
   );
+  // IPv4 alone: with the rest it ends in a corrupted heap.
   await add(
     'argus',
     ['-h'],
-    (path, capture, folder) => measureProcess(path, ['-X', '-r', capture, '-w', join(folder, 'argus.out')]),
+    (path, capture, folder) =>
+      measureProcess(path, ['-X', '-r', capture, '-w', join(folder, 'argus.out'), '-', 'ip']),
     () => Number.NaN,
   );
   await addNfstream(peers, missing);
