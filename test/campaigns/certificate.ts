@@ -30,6 +30,8 @@ const { values: options } = parseArgs({
     /** Decisions of a verdict that the calibration part of the lab is to have. */
     decisions: { type: 'string', default: '600000' },
     repetitions: { type: 'string', default: '100' },
+    /** How the model of KDD99 is trained. */
+    method: { type: 'string', default: 'hybrid' },
     /** Runs of the lab that the model is trained on. */
     training: { type: 'string', default: '8' },
     /** No further run of the lab is made after so many minutes. */
@@ -62,6 +64,7 @@ async function studyKdd99(): Promise<void> {
   const third = Math.floor(rows.length / 3);
   const { model, held } = await trainDetector({
     ...{ schema, sourceKinds: schema.schema.sourceKinds, seed: 1 },
+    config: { method: options.method === 'trees' ? 'trees' : 'hybrid' },
     table: selectRows(merged, rows.slice(0, third)),
   });
   const pool = new ScorePool(model);
