@@ -18,6 +18,7 @@ import type { Registrar } from './registrar.ts';
 import { registerServe } from './serve.ts';
 import { printable } from './text.ts';
 import { registerTrain } from './train.ts';
+import { registerWorker } from './training-workers.ts';
 import { VERSION } from './version.ts';
 import { registerWatch } from './watch.ts';
 
@@ -93,6 +94,7 @@ export function createProgram(parts: ProgramParts): { run(argv: readonly string[
   registerTrain(registrar);
   registerData(registrar);
   registerCheckpoints(registrar);
+  registerWorker(registrar);
   registerEvaluate(registrar);
   registerModels(registrar);
   registerKeys(registrar);

@@ -1,5 +1,5 @@
 export { type AdoptedTrees, type AdoptTreesInput, adoptTrees } from './adopt-trees.ts';
-export type { RoundProgress } from './boosting.ts';
+export type { AggregationProgress, Booster, RoundProgress } from './boosting.ts';
 export { type CertifyModelInput, certifyModel, type ModelCertification } from './certify-model.ts';
 export type { CheckpointStore } from './checkpoint/checkpoint-store.ts';
 export { runDifferences, type TrainingRun, trainingRun } from './checkpoint/training-run.ts';
@@ -23,6 +23,19 @@ export {
   splitByTime,
   splitStratified,
 } from './data-split.ts';
+export {
+  DISTRIBUTION_DEFAULTS,
+  DistributedTraining,
+  type DistributionOptions,
+} from './distributed/distributed-training.ts';
+export { SecureMember, type SecureMemberOptions } from './distributed/secure-member.ts';
+export {
+  type SecureRecord,
+  SecureTraining,
+  type SecureTrainingOptions,
+} from './distributed/secure-training.ts';
+export { serveWorker, TrainingWorker } from './distributed/training-worker.ts';
+export { startWorkerThreads } from './distributed/worker-threads.ts';
 export { TRAINING_ERRORS, TrainingError, type TrainingErrorCode } from './errors.ts';
 export { type Evaluation, evaluateModel } from './evaluate.ts';
 export { createGateEvaluator, type GateEvaluatorOptions, scoreDrift } from './gate-evaluator.ts';
