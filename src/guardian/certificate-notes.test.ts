@@ -13,7 +13,7 @@ import {
 } from '../../test/support/registry-fixture.ts';
 import type { AuditEntry } from '../audit/index.ts';
 import { ManualClock, Metrics, SeededRandom, silentLogger } from '../base/index.ts';
-import { Engine } from '../inference/index.ts';
+import { type CertificateChange, Engine } from '../inference/index.ts';
 import { CertificateNotes } from './certificate-notes.ts';
 
 const ROWS = 200;
@@ -84,10 +84,15 @@ suite('changes of a certificate', () => {
     const log = Object.assign(Object.create(house.log), { append: () => Promise.reject(new Error('full')) });
     const notes = new CertificateNotes(log, silentLogger);
     let applied = false;
-    const change = {
-      ...{ model: { name: 'flow', version: '1.0.0' }, change: 'activate', sourceKind: 'packets' },
-      ...{ reason: 'like the calibration data', rows: ROWS, shifted: [], certificate: 'sha256:' },
-    } as const;
+    const change: CertificateChange = {
+      model: { name: 'flow', version: '1.0.0' },
+      change: 'activate',
+      sourceKind: 'packets',
+      reason: 'like the calibration data',
+      rows: ROWS,
+      shifted: [],
+      certificate: 'sha256:',
+    };
     await assert.rejects(
       notes.note(change, () => {
         applied = true;
