@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../base/index.ts';
+import { DataFile } from '../crypto/index.ts';
 import { type LoadedSchema, readTable } from '../features/index.ts';
 import { LabLabels } from '../lab/index.ts';
 import { openFlowSource } from '../traffic/index.ts';
@@ -8,8 +9,9 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { type Extraction, extractionOf } from './extraction.ts';
 import { refuseOpened } from './open-source.ts';
-import { DataFile } from './sealed-data.ts';
+import { withSession } from './session.ts';
 import { count } from './text.ts';
+import { TrainingKeysClient } from './training-keys.ts';
 
 /** Reads labelled rows: a table by its schema, or a source of flows with a file of labels beside it. */
 export async function readLabelledData(
@@ -27,7 +29,9 @@ export async function readLabelledData(
   const progress = context.output.progress(`reading ${data}`);
   const opened: DataFile[] = [];
   const open = async (path: string): Promise<DataFile> => {
-    const file = await DataFile.open(context, path);
+    const file = await DataFile.open(path, (wraps, subject) =>
+      withSession(context, ({ api }) => new TrainingKeysClient(api).open('data', subject, wraps)),
+    );
     opened.push(file);
     return file;
   };

@@ -1,4 +1,5 @@
 export { canonicalJson, parseCanonicalJson } from './canonical-json.ts';
+export { DataFile, type DataKeyOpener } from './data-file.ts';
 export { isDigest, sha256, sha256Bytes, sha256Hex } from './digest.ts';
 export { open, type SealedBlobParts, seal } from './envelope.ts';
 export { CRYPTO_ERRORS, CryptoError, type CryptoErrorCode, isKeysAway } from './errors.ts';

@@ -32,6 +32,7 @@ import { createGateEvaluator } from '../training/index.ts';
 
 import { CertificateNotes } from './certificate-notes.ts';
 import { Guardian, type GuardianOptions } from './guardian.ts';
+import { TrainingKeys } from './training-keys.ts';
 
 /**
  * The parts of one guardian, joined. It owns its state folder until it is closed. Throws what the parts throw;
@@ -86,13 +87,17 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const { escrowFolder } = config.registry.retention;
     // A folder of its own: what stands beside it in a folder that somebody named is not ours to tidy.
     const escrow = await openDirectoryBlobStore(join(escrowFolder ?? dirname(layout.audit), 'escrow'));
+    const trainingKeys = new TrainingKeys({ keys, log, database });
     const registry = await openRegistry({
       ...{ keys, log, blobs, db: database, clock },
       policy: registryPolicy(config),
       retention: config.registry.retention,
       escrow,
       serving: (name) => engine.current(name)?.version,
-      evaluator: createGateEvaluator({ gates: config.gates, meter: config.meter, clock }),
+      evaluator: createGateEvaluator({
+        ...{ gates: config.gates, meter: config.meter, clock },
+        openKey: (wraps, subject) => trainingKeys.open('data', wraps, { subject, principal: 'system' }),
+      }),
     });
     const certificates = new CertificateNotes(log, options.logger ?? silentLogger);
     const engine = new Engine({ config: config.inference, clock, noteCertificate: certificates.note });

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import type { Clock, Digest } from '../base/index.ts';
+import { DataFile, type DataKeyOpener } from '../crypto/index.ts';
 import { type LoadedSchema, parseSchema, readTable } from '../features/index.ts';
 import { LabLabels } from '../lab/index.ts';
 import type {
@@ -29,6 +28,8 @@ export interface GateEvaluatorOptions {
   readonly gates: Partial<GateConfig>;
   readonly meter: Partial<MeterOptions>;
   readonly clock: Clock;
+  /** Opens the key of sealed data; such data are refused where absent. */
+  readonly openKey?: DataKeyOpener;
 }
 
 /** Metrics whose difference to the champion's is told. */
@@ -116,30 +117,48 @@ function compare(evaluation: Evaluation, champion: VerifiedModel, table: Labelle
 async function readGateData(
   files: GateDataFiles,
   schema: LoadedSchema,
-  { meter }: GateEvaluatorOptions,
+  { meter, openKey }: GateEvaluatorOptions,
 ): Promise<LabelledTable> {
   const { path, labels } = files;
   for (const file of [path, labels]) if (file !== undefined) await checkPlain(file);
-  // A table's digest is taken from the very bytes that are parsed.
-  if (schema.schema.kind === 'table') return await readTable(path, schema);
-  if (labels === undefined) {
-    throw new TrainingError('training.table-invalid', 'expected a file of labels beside the flows');
+  const opened: DataFile[] = [];
+  const open = async (file: string): Promise<DataFile> => {
+    const data = await DataFile.open(file, openKey ?? refuseSealed);
+    opened.push(data);
+    return data;
+  };
+  try {
+    const data = await open(path);
+    const bytes = await data.bytes();
+    // A table's digest is taken from the very bytes that are parsed.
+    if (schema.schema.kind === 'table') return await readTable(path, schema, { bytes });
+    if (labels === undefined) {
+      throw new TrainingError('training.table-invalid', 'expected a file of labels beside the flows');
+    }
+    const labelsFile = await open(labels);
+    const digest = await digestOf([data, labelsFile]);
+    const source = await openFlowSource(path, { ...meter, ...(bytes && { bytes }) });
+    const labelled = LabLabels.parse(await labelsFile.text());
+    const table = await labelFlows({
+      batches: source.batches(),
+      schema,
+      labelOf: (flow) => labelled.labelOf(flow),
+      digest,
+    });
+    if ((await digestOf([data, labelsFile])) !== digest) {
+      throw new TrainingError(
+        'training.table-invalid',
+        'the flows or their labels changed while they were read',
+      );
+    }
+    return table;
+  } finally {
+    for (const data of opened) data.close();
   }
-  const digest = await digestOf([path, labels]);
-  const [source, labelled] = [await openFlowSource(path, meter), await LabLabels.read(labels)];
-  const table = await labelFlows({
-    batches: source.batches(),
-    schema,
-    labelOf: (flow) => labelled.labelOf(flow),
-    digest,
-  });
-  if ((await digestOf([path, labels])) !== digest) {
-    throw new TrainingError(
-      'training.table-invalid',
-      'the flows or their labels changed while they were read',
-    );
-  }
-  return table;
+}
+
+async function refuseSealed(): Promise<never> {
+  throw new TrainingError('training.table-invalid', 'expected plain files: there is no key for sealed ones');
 }
 
 /** A pipe or a device may never end, and the registry's other changes wait. Throws `training.table-invalid`. */
@@ -152,10 +171,10 @@ function factsOf({ rows, labels, digest }: LabelledTable): GateDataFacts {
   return { digest, rows, attacks: labels.reduce((sum, label) => sum + label, 0) };
 }
 
-/** Over the bytes of the files, one after the other. */
-async function digestOf(files: readonly string[]): Promise<Digest> {
+/** Over the bytes of the files, one after the other; of what they hold where they are sealed. */
+async function digestOf(files: readonly DataFile[]): Promise<Digest> {
   const hash = createHash('sha256');
-  for (const file of files) await pipeline(createReadStream(file), hash, { end: false });
+  for (const file of files) for await (const chunk of await file.content()) hash.update(chunk);
   return `sha256:${hash.digest('hex')}`;
 }
 

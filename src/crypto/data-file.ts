@@ -1,10 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { isSealedFile, readSealedFile, type SealedContent, type SecretBuffer } from '../crypto/index.ts';
-import type { Context } from './context.ts';
-import { withSession } from './session.ts';
-import { TrainingKeysClient } from './training-keys.ts';
+import { isSealedFile, readSealedFile, type SealedContent } from './sealed-file.ts';
+import type { SecretBuffer } from './secret-buffer.ts';
+import type { WrapSet } from './wrap-set.ts';
+
+/** Opens the key of a sealed data file by its wraps; `subject` is the file's name, for the log. */
+export type DataKeyOpener = (wraps: WrapSet, subject: string) => Promise<SecretBuffer>;
 
 /** A file of training data, sealed or not: bytes are decrypted in memory, as often as they are read. */
 export class DataFile {
@@ -17,16 +19,13 @@ export class DataFile {
     this.#key = key;
   }
 
-  /** Asks the owner of the state for the key of a sealed file. What is no file is nobody's to open here. */
-  static async open(context: Context, path: string): Promise<DataFile> {
+  /** Asks for the key of a sealed file. What is no file is nobody's to open here. */
+  static async open(path: string, openKey: DataKeyOpener): Promise<DataFile> {
     if (!(await beginsSealed(path))) return new DataFile(path, undefined);
     const stream = createReadStream(path);
     try {
       const { wraps } = (await readSealedFile(stream)).header;
-      const key = await withSession(context, ({ api }) =>
-        new TrainingKeysClient(api).open('data', basename(path), wraps),
-      );
-      return new DataFile(path, key);
+      return new DataFile(path, await openKey(wraps, basename(path)));
     } finally {
       stream.destroy();
     }
