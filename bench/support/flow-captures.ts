@@ -2,8 +2,8 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SeededRandom } from '../../src/base/index.ts';
-import { PcapReader } from '../../src/traffic/pcap-reader.ts';
 import { isPcapng, PcapngReader } from '../../src/traffic/pcapng-reader.ts';
+import { PcapReader } from '../../test/support/pcap-reader.ts';
 
 export interface CaptureShape {
   /** Copies of every capture. */

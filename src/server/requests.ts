@@ -66,7 +66,7 @@ const tunnel = z.strictObject({
 const names = z.strictObject({
   dns: z.array(z.string().max(255)).max(4).exactOptional(),
   sni: z.string().max(255).exactOptional(),
-  ja4: z.string().max(64).exactOptional(),
+  ja4: z.string().max(255).exactOptional(),
   reportedAlert: z.string().max(255).exactOptional(),
 });
 

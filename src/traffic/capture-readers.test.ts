@@ -15,8 +15,9 @@ import {
   u32,
   udp,
 } from '../../test/support/packets.ts';
+import { PcapReader } from '../../test/support/pcap-reader.ts';
 import type { CaptureReader, FaultSink, PacketSink } from './capture-reader.ts';
-import { isPcap, PcapReader } from './pcap-reader.ts';
+import { isPcap } from './pcap-header.ts';
 import { isPcapng, PcapngReader } from './pcapng-reader.ts';
 
 type Make = (packet: PacketSink, fault: FaultSink) => CaptureReader;

@@ -1,6 +1,6 @@
-import { type ConnectionState, TCP_FLAGS } from './flow.ts';
+import type { ConnectionState } from './flow.ts';
 
-/** States of one side of a TCP connection, as numbers for the flow table (4 bits). */
+/** States of one side of a TCP connection, by Zeek's TCP endpoint machine. */
 export const SIDE = {
   inactive: 0,
   /** Spoke without a SYN: the capture began late. */
@@ -11,30 +11,6 @@ export const SIDE = {
   closed: 5,
   reset: 6,
 } as const;
-
-/**
- * The states after one side sent a segment with `flags`: the sender's in the low 4 bits, its peer's in the next 4.
- * A small form of Zeek's TCP endpoint machine; the first RST counts, and none after both sides have closed.
- */
-export function advanceTcp(sender: number, peer: number, flags: number): number {
-  let own = sender;
-  let other = peer;
-  if ((flags & TCP_FLAGS.rst) !== 0) {
-    if (peer !== SIDE.reset && !(sender === SIDE.closed && peer === SIDE.closed)) own = SIDE.reset;
-  } else if ((flags & TCP_FLAGS.fin) !== 0) {
-    if (sender !== SIDE.reset) own = SIDE.closed;
-  } else if ((flags & TCP_FLAGS.syn) !== 0) {
-    if ((flags & TCP_FLAGS.ack) !== 0 && peer === SIDE.synSent && sender <= SIDE.synSent) {
-      own = SIDE.established;
-      other = SIDE.established;
-    } else if (sender <= SIDE.partial) {
-      own = (flags & TCP_FLAGS.ack) !== 0 ? SIDE.synAckSent : SIDE.synSent;
-    }
-  } else if (sender === SIDE.inactive) {
-    own = SIDE.partial;
-  }
-  return own | (other << 4);
-}
 
 /** Zeek's name for how a TCP connection stands. */
 export function tcpConnectionState(initiator: number, responder: number): ConnectionState {

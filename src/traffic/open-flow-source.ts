@@ -20,7 +20,7 @@ import { type CollectorOptions, openCollector } from './netflow/netflow-source.t
 import { PacketSource } from './packet-source.ts';
 import { isParquet } from './parquet/parquet-limits.ts';
 import { ParquetSource } from './parquet/parquet-source.ts';
-import { isPcap } from './pcap-reader.ts';
+import { isPcap } from './pcap-header.ts';
 import { isPcapng } from './pcapng-reader.ts';
 import { isJsonLines, isZeekTsv, ZeekSource } from './zeek/zeek-source.ts';
 

@@ -49,7 +49,8 @@ export class ReportedNames {
 
   /** An alert that the source itself raised; the first is kept. */
   alert(signature: string): void {
-    this.#alert ??= signature.slice(0, MAX_NAME_TEXT);
+    // A copy: a slice would keep all of a long text in memory.
+    this.#alert ??= Buffer.from(signature.slice(0, MAX_NAME_TEXT)).toString();
   }
 
   get names(): FlowNames | undefined {

@@ -4,9 +4,9 @@ import { countName } from '../../src/traffic/counters.ts';
 import type { FlowBatch, FlowRecord } from '../../src/traffic/index.ts';
 import { FlowMeter } from '../../src/traffic/meter/flow-meter.ts';
 import { PcapCapture } from '../../src/traffic/meter/pcap-capture.ts';
-import { PcapReader } from '../../src/traffic/pcap-reader.ts';
 import { isPcapng, PcapngReader } from '../../src/traffic/pcapng-reader.ts';
 import { ipv4, tcp } from '../support/packets.ts';
+import { PcapReader } from '../support/pcap-reader.ts';
 import { NaiveFlowMeter } from '../twins/flow-meter/naive-flow-meter.ts';
 import { plainCounters, recordLine } from '../twins/flow-meter/side-by-side.ts';
 

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PacketSink } from '../../src/traffic/capture-reader.ts';
-import { PcapReader } from '../../src/traffic/pcap-reader.ts';
 import { isPcapng, PcapngReader } from '../../src/traffic/pcapng-reader.ts';
 import { interfaceBlock, sectionBlock } from '../support/packets.ts';
+import { PcapReader } from '../support/pcap-reader.ts';
 
 export const CAPTURE_FOLDERS = ['ndpi', 'slips', 'suricata-verify', 'tcpdump'];
 

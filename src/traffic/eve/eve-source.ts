@@ -176,9 +176,15 @@ function parseEvent(line: string): Json | undefined {
   }
 }
 
+/** Characters of what tells flows apart: what is remembered by it must be bounded whatever a line holds. */
+const MAX_ID = 256;
+
 /** The flow's number, or its endpoints where the log has none. */
 function flowId({ flow_id: id, src_ip, src_port, dest_ip, dest_port, proto }: Json): string {
-  return typeof id === 'string' ? id : [src_ip, src_port, dest_ip, dest_port, proto].map(String).join(' ');
+  const text =
+    typeof id === 'string' ? id : [src_ip, src_port, dest_ip, dest_port, proto].map(String).join(' ');
+  // A copy: a slice would keep all of a long text in memory.
+  return text.length <= MAX_ID ? text : Buffer.from(text.slice(0, MAX_ID)).toString();
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Bytes, Milliseconds } from '../../base/index.ts';
 import type { ByteSource } from '../byte-source.ts';
 import { TrafficError } from '../errors.ts';
 import { PcapBoundaries } from '../pcap-boundaries.ts';
-import { isPcap } from '../pcap-reader.ts';
+import { isPcap } from '../pcap-header.ts';
 import { isPcapng } from '../pcapng-reader.ts';
 
 type Chunk = Uint8Array<ArrayBuffer>;

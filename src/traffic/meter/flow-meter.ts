@@ -4,7 +4,7 @@ import type { FlowRecord, SourceCounters } from '../flow.ts';
 import { FlowBatch } from '../flow-batch.ts';
 import { clearInspected, FlowInspector } from '../inspect/flow-inspector.ts';
 import { linkTypeName } from '../link-types.ts';
-import type { PcapLayout } from '../pcap-reader.ts';
+import type { PcapLayout } from '../pcap-header.ts';
 import { INSPECTIONS, KERNEL_BATCH, KERNEL_BYTES, KERNEL_ROWS, MeterKernel, STOP } from './meter-kernel.ts';
 import { type MeterOptions, meterOptions } from './meter-options.ts';
 import { takeFaults } from './packet-faults.ts';

@@ -1,7 +1,7 @@
 import type { Bytes } from '../../base/index.ts';
 import type { FaultSink } from '../capture-reader.ts';
 import type { FlowBatch } from '../flow-batch.ts';
-import { PCAP_HEADER, type PcapLayout, readPcapHeader } from '../pcap-reader.ts';
+import { PCAP_HEADER, type PcapLayout, readPcapHeader } from '../pcap-header.ts';
 import type { FlowMeter } from './flow-meter.ts';
 
 /** Bytes that are read into the meter's memory at once: what a second-level cache holds while they are metered. */
