@@ -130,7 +130,8 @@ describe('models that come and go', { timeout: 120_000 }, () => {
       .split('\n')
       .map((line) => JSON.parse(line));
     assert.equal(lines.length, lines[0].rounds);
-    for (const { round, validationLoss } of lines) assert.ok(validationLoss > 0 && validationLoss < 1, `${round}: ${validationLoss}`);
+    for (const { round, validationLoss } of lines)
+      assert.ok(validationLoss > 0 && validationLoss < 1, `${round}: ${validationLoss}`);
   });
 
   it('takes trees of LightGBM in, raw ones too: gated, published, with the digest of their file', async () => {
