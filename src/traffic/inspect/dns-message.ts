@@ -1,16 +1,5 @@
 import type { NameMemory } from './name-memory.ts';
-import { NameEntropy, NameText } from './name-text.ts';
-
-/** A name that was asked for. */
-export interface DnsName {
-  /** Escaped, at most 255 characters, without the dot of the root. */
-  readonly text: string;
-  /** Characters on the wire, dots between labels included. */
-  readonly length: number;
-  readonly labels: number;
-  /** Bits per character, dots included, in lower case. */
-  readonly entropy: number;
-}
+import { type DnsName, NameEntropy, NameText } from './name-text.ts';
 
 export interface DnsMessage {
   readonly isResponse: boolean;

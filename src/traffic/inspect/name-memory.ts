@@ -1,4 +1,4 @@
-import type { DnsName } from './dns-message.ts';
+import type { DnsName } from './name-text.ts';
 
 /** Places of names; one that is met later takes the place of another. */
 const PLACES = 1_024;

@@ -1,6 +1,17 @@
 /** Characters kept of a name, escapes included. */
 export const MAX_NAME_TEXT = 255;
 
+/** A name that was asked for. */
+export interface DnsName {
+  /** Escaped, at most 255 characters, without the dot of the root. */
+  readonly text: string;
+  /** Characters on the wire, dots between labels included. */
+  readonly length: number;
+  readonly labels: number;
+  /** Bits per character, dots included, in lower case. */
+  readonly entropy: number;
+}
+
 const BACKSLASH = 0x5c;
 const DOT = 0x2e;
 const ZERO = 0x30;
