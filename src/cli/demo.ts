@@ -171,6 +171,7 @@ async function trainFlowModel(context: Context, guardian: Guardian): Promise<voi
   const gateTable = tables.pop() as (typeof tables)[number];
   const rows = joinTables(tables);
   const heldShare = (tables.at(-1)?.rows ?? 0) / rows.rows / 2;
+  // It may judge Zeek logs and flow tables too: flow-core takes from each what the others report as well.
   const trained = await trainWithProgress(context, rows, schema, 1, {
     ...DEMO_TRAINING,
     validationFraction: heldShare,

@@ -47,6 +47,7 @@ interface TrainOptions extends WorkersOptions {
   readonly schema: string;
   readonly name: string;
   readonly labels?: string;
+  readonly judge?: string;
   readonly test?: string;
   readonly testLabels?: string;
   readonly seed: number;
@@ -74,6 +75,10 @@ export function registerTrain({ program, action }: Registrar): void {
     .option('--labels <file>', 'labels of the flows, as `guardian lab` writes them')
     .option('--test <data>', 'data that is only measured on, never trained, tuned or gated on')
     .option('--test-labels <file>', 'labels of the test flows')
+    .option(
+      '--judge <kinds>',
+      'sources it may judge besides those it learns from: zeek,csv; else it abstains',
+    )
     .option('--seed <n>', 'seed of every random choice', parseWhole(0, 0xffffffff), 1)
     .option('--resume', 'go on from the checkpoint of a training that was broken off, to the very same model')
     .option('--threads <n>', 'threads that grow trees (default: 2 for large tables)', parseWhole(1, 64))
@@ -118,6 +123,7 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
             {},
             {
               ...{ onRound, isWatched: options.curve !== undefined },
+              sourceKinds: judged(schema, rows, options.judge),
               threads: options.threads ?? trainingThreads(rows),
               ...(steps && { steps }),
               ...(booster && { booster }),
@@ -196,7 +202,20 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   return gates.passed ? EXIT.done : EXIT.checkFailed;
 }
 
+/** The kinds the rows were measured by, and those that whoever trains vouches for. */
+function judged(schema: LoadedSchema, rows: LabelledTable, also = ''): readonly string[] {
+  const known = schema.schema.sourceKinds;
+  const added = also === '' ? [] : also.split(',');
+  const stranger = added.find((kind) => !known.includes(kind));
+  if (stranger !== undefined) {
+    throw new CliError('cli.usage', `expected --judge to name some of ${known.join(', ')}, got ${stranger}`);
+  }
+  return known.filter((kind) => (rows.sourceKinds ?? known).includes(kind) || added.includes(kind));
+}
+
 interface ProgressOptions {
+  /** Kinds of sources the model may judge; all of the schema's where absent. */
+  readonly sourceKinds?: readonly string[];
   /** 1 where absent. */
   readonly threads?: number;
   readonly steps?: TrainingSteps;
@@ -214,14 +233,14 @@ export async function trainWithProgress(
   schema: LoadedSchema,
   seed: number,
   config: Partial<Context['config']['training']> = {},
-  { steps, booster, onRound, isWatched = false, threads = 1 }: ProgressOptions = {},
+  { steps, booster, onRound, sourceKinds, isWatched = false, threads = 1 }: ProgressOptions = {},
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
     return await trainDetector({
       table: rows,
       schema,
-      sourceKinds: schema.schema.sourceKinds,
+      sourceKinds: sourceKinds ?? schema.schema.sourceKinds,
       config: { ...context.config.training, ...config },
       seed,
       isWatched,

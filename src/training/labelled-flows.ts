@@ -40,8 +40,10 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
   const episodes: number[] = [];
   const episodeOf = new Map<string, number>();
   const parts: Float32Array[] = [];
+  const sourceKinds = new Set<string>();
   for await (const flows of input.batches) {
     const records = flows.records();
+    sourceKinds.add(flows.sourceKind);
     const batch = extractor.extract(flows);
     const refused = new Set(batch.rejected.map(({ row }) => row));
     for (const [row, flow] of records.entries()) {
@@ -77,6 +79,7 @@ export async function labelFlows(input: LabelledFlowsInput): Promise<LabelledTab
     typeNames,
     times: Float64Array.from(times),
     episodes: Uint32Array.from(episodes),
+    sourceKinds: [...sourceKinds],
     ...(weightOf === undefined ? {} : { weights: Float32Array.from(weights) }),
     ...(digest === undefined ? {} : { digest }),
   };

@@ -20,6 +20,8 @@ export interface LabelledTable {
   readonly weights?: Float32Array;
   /** Number of the episode of each row: flows of one source and label; absent where rows name no source. */
   readonly episodes?: Uint32Array;
+  /** Where the flows were measured; absent for tables, whose schema says it. */
+  readonly sourceKinds?: readonly string[];
   /** Of the data the rows came from; computed from the rows where absent. */
   readonly digest?: Digest;
 }
