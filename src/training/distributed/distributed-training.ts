@@ -14,7 +14,7 @@ import {
 import { TrainingError } from '../errors.ts';
 import { LeasedSummation } from './leased-summation.ts';
 import { RemoteSource } from './remote-source.ts';
-import { planColumns, type RunPlan } from './run-plan.ts';
+import { checkLeafSums, planColumns, type RunPlan } from './run-plan.ts';
 import { RunStore } from './run-store.ts';
 import { cutShard, encodeShard } from './shard-rows.ts';
 import { wireTree } from './wire-tree.ts';
@@ -72,6 +72,7 @@ export class DistributedTraining {
   async #boost(training: LabelledBins, options: BoostingOptions): Promise<BoostedTrees> {
     const { bus, workers, waitMs, answerMs } = this.#options;
     const { config, seed, validation, monotone, onProgress, classes = 2 } = options;
+    checkLeafSums(config);
     const run = `${this.#options.run}-${this.#runs++}`;
     const { outputs, bias, scales } = runConstants(training, config, classes);
     const plan: RunPlan = {

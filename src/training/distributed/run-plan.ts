@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { type Binning, type ColumnBins, layOut } from '../binning.ts';
 import { runScales } from '../boosting.ts';
+import type { TrainingConfig } from '../config.ts';
+import { TrainingError } from '../errors.ts';
 import { MAX_WEIGHT } from '../labelled-table.ts';
 import { refused } from './message.ts';
 
@@ -38,6 +40,15 @@ export const planSchema = z.strictObject({
 
 /** What everyone who holds rows of a run has to know. Made by the coordinator; workers check and never trust it. */
 export type RunPlan = Readonly<z.output<typeof planSchema>>;
+
+/** Throws `training.config-invalid` where leaves want sums that shards do not give: theirs are exact. */
+export function checkLeafSums({ leafSums }: Pick<TrainingConfig, 'leafSums'>): void {
+  if (leafSums !== 'rounded') return;
+  throw new TrainingError(
+    'training.config-invalid',
+    `leafSums: rows that lie with others give exact sums, not ${leafSums}`,
+  );
+}
 
 /** The binning of a plan. Throws `training.message-refused` where columns are not as `fitBinning` makes them. */
 export function planBinning(plan: RunPlan): Binning {

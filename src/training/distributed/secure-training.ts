@@ -15,7 +15,7 @@ import { helloSchema } from './member-request.ts';
 import { decodeMessage } from './message.ts';
 import { NoisySummation, PrivacyLedger, type PrivacyOptions, type PrivacySpent } from './privacy.ts';
 import { RemoteSource } from './remote-source.ts';
-import { planColumns, planScales, type RunPlan } from './run-plan.ts';
+import { checkLeafSums, planColumns, planScales, type RunPlan } from './run-plan.ts';
 import { RunStore } from './run-store.ts';
 import { type DropoutPolicy, SecureSummation, type TreeParticipants } from './secure-summation.ts';
 import { noRows } from './shard-rows.ts';
@@ -99,6 +99,7 @@ export class SecureTraining {
   async #boost(bins: LabelledBins, options: BoostingOptions): Promise<BoostedTrees> {
     const { bus, roster, policy, answerMs, maxWeight, minCellRows } = this.#options;
     const { config, seed, validation, classes = 2, monotone } = options;
+    checkLeafSums(config);
     const { binning } = bins.binned;
     const outputs = classes === 2 ? 1 : classes;
     const { gradientLevels, maxLeaves, rowFraction } = config;
