@@ -8,7 +8,7 @@ import { NaiveExtractor } from '../test/support/naive-extractor.ts';
 import { reportBench } from './support/report.ts';
 
 /** Rows of a batch, as a meter hands them out. */
-const ROWS = 512;
+const ROWS = 504;
 const RUNS = 5;
 /** Rows the naive twin is given: it looks at a key's whole past for each. */
 const NAIVE_ROWS = 4_096;

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { concat, u16, u32 } from '../../../test/support/packets.ts';
 import { readDnsMessage } from './dns-message.ts';
+import { NameMemory } from './name-memory.ts';
 
 const label = (text: string) => [text.length, ...Buffer.from(text, 'latin1')];
 const name = (text: string) => [...text.split('.').flatMap(label), 0];
@@ -118,6 +119,24 @@ test('survives truncation at every length and never reads outside', () => {
     );
     assert.deepEqual(readDnsMessage(within, 9, 9 + length), alone, `length ${length}`);
   }
+});
+
+test('says the same of a name that it remembers', () => {
+  const known = new NameMemory();
+  const names = ['a', 'a.b', 'A.b', 'www.example.com', 'x'.repeat(62), 'x'.repeat(63)];
+  const asked = fc.array(fc.constantFrom(...names, `${'y'.repeat(60)}.z`, `${'y'.repeat(60)}.zz`), {
+    maxLength: 4,
+  });
+  fc.assert(
+    fc.property(asked, fc.nat(60), (texts, cut) => {
+      const bytes = concat(header(0, texts.length), ...texts.map((text) => question(text)));
+      const end = cut === 0 ? bytes.length : Math.max(0, bytes.length - cut);
+      assert.deepEqual(readDnsMessage(bytes, 0, end, known), readDnsMessage(bytes, 0, end));
+    }),
+    { numRuns: 2000 },
+  );
+  known.wipe();
+  assert.equal(known.find(concat(name('a.b')), 0, 5), undefined);
 });
 
 test('takes random bytes without throwing, in bounds', () => {
