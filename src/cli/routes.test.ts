@@ -13,6 +13,7 @@ const LOCAL: Readonly<Record<string, string>> = {
   'extract.ts': 'turns a file of the user into a file of the user',
   'lab.ts': 'makes traffic into a file of the user',
   'serve.ts': 'owns the state: only who may open the folder gets that far',
+  'training-workers.ts': 'works for a coordinator on a bus, and has no state',
 };
 
 const FOLDER = new URL('./', import.meta.url);
