@@ -29,7 +29,7 @@ const config = resolveTrainingConfig({
   ...{
     rowFraction: 1,
     featureFraction: 1,
-    treeRounds: 13,
+    treeRounds: leaves,
     gradientLevels: 2,
     leafSums: 'rounded',
     ...run.more,
