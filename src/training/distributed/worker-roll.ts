@@ -4,7 +4,7 @@ import type { Milliseconds } from '../../base/index.ts';
 import type { Bus } from '../../bus/index.ts';
 
 /** Values under it are the heartbeats of workers, one a worker. */
-export const ROLL = 'train.workers';
+export const ROLL = 'training-workers';
 
 export const WORKER_ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
