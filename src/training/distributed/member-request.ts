@@ -64,7 +64,7 @@ export function memberSubject(run: string, id: string): string {
 export function extendHistory(plan: Digest, before: Digest, operations: readonly MemberOperation[]): Digest {
   let history = before;
   for (const operation of operations) {
-    if (operation.kind === 'begin') history = plan;
+    if (operation.kind === 'begin' || operation.kind === 'labels') history = plan;
     history = sha256(canonicalJson([history, operation]));
   }
   return history;

@@ -45,6 +45,10 @@ export class SecureMember {
   #shard: RowShard | undefined;
   #before: Digest = NO_DIGEST;
   #history: Digest = NO_DIGEST;
+  /** Trees in the margins. */
+  #grown = 0;
+  /** What the last question is about, by which groups are kept apart: 0 for the labels, else one more than the trees before. */
+  #tree = 0;
   /** The answer to the last question; masks go over a copy. */
   #answer: Int32Array | undefined;
   #working: Promise<unknown> = Promise.resolve();
@@ -82,6 +86,7 @@ export class SecureMember {
         const { id, before, operations } = request;
         await this.#obey(before, operations);
         if (id.question !== this.#history) throw refused('the id of the sum names another question');
+        if (id.tree !== this.#tree) throw refused(`expected a sum of tree ${this.#tree}, got ${id.tree}`);
         return encodeMessage(await this.#aggregation.advertise(id));
       }
       case 'shares':
@@ -129,6 +134,9 @@ export class SecureMember {
     if (before === this.#before && after === this.#history) return;
     const begins = operations[0]?.kind === 'begin' || operations[0]?.kind === 'labels';
     if (before !== this.#history && !begins) throw refused('what was asked before was something else');
+    // A new history must not hide what was asked in the old one: labels leave no tree open to go on with.
+    if (operations[0]?.kind === 'labels' && operations.length > 1)
+      throw refused('labels are asked for alone');
     this.#before = before;
     this.#history = after;
     this.#answer = undefined;
@@ -139,6 +147,9 @@ export class SecureMember {
     const [plan, rows] = [this.#plan, this.#rows];
     if (plan === undefined || rows === undefined) throw refused('the run was not opened');
     if (operation.kind === 'labels') {
+      await this.#shard?.close();
+      this.#shard = undefined;
+      this.#tree = 0;
       const weights = labelWeights(rows.bins.labels, rows.bins.weights, plan.outputs);
       this.#answer = new Int32Array(2 * weights.length);
       writeExacts(weights, this.#answer);
@@ -150,9 +161,12 @@ export class SecureMember {
       const shard = { training, held: noRows(training.binned.binning), firstRow };
       this.#shard = new RowShard({ ...plan, bias: operation.bias }, shard, this.#options.threads);
       this.#shard.restore(operation.trees);
+      this.#grown = operation.trees.length;
       return;
     }
     if (this.#shard === undefined) throw refused('the run has not begun');
+    if (operation.kind === 'open-tree') this.#tree = this.#grown + 1;
+    if (operation.kind === 'add-leaves' || operation.kind === 'add-tree') this.#grown++;
     if (isQuestion(operation)) this.#answer = await this.#shard.ask(operation);
     else await this.#shard.tell(operation);
   }
