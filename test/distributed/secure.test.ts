@@ -193,6 +193,15 @@ for (const [what, change, code] of TAMPERED) {
   });
 }
 
+test('an answer that another member signed is laid to the one who gave it', async () => {
+  const others = new Map<number, Uint8Array>();
+  const onAnswer = (id: string, answer: Uint8Array, count: number) => {
+    if (id === 'w00') others.set(count, answer.slice());
+    return id === 'w01' && count > 6 ? (others.get(count) ?? answer) : answer;
+  };
+  await assert.rejects(trainSecurely(4, { onAnswer }), fails('aggregation-tampered', /of w01: it is signed/));
+});
+
 test('members who are asked different things open no sum', async () => {
   const bus = new MemoryBus();
   const run = makeSecureRun(4);

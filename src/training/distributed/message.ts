@@ -22,8 +22,10 @@ export function decodeMessage<T>(
 ): { readonly head: T; readonly body: Uint8Array<ArrayBuffer> } {
   const length =
     bytes.length < 4 ? -1 : new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, true);
-  const at = 4 + ((length + 3) & ~3);
-  if (length < 0 || at > bytes.length) throw refused('expected a message, got fewer bytes than it announces');
+  // Before anything is computed from it: rounded up as an int32, a length beyond 2^31 would turn negative.
+  const isWhole = length >= 0 && length <= bytes.length - 4;
+  const at = isWhole ? 4 + Math.ceil(length / 4) * 4 : bytes.length + 1;
+  if (at > bytes.length) throw refused('expected a message, got fewer bytes than it announces');
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(4, 4 + length)));

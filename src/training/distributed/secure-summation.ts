@@ -174,8 +174,14 @@ export class SecureSummation implements Summation {
     // Where everyone is in this process, leases must be renewed in between.
     await setImmediate();
     const answers = await this.#askAll(asked, request, phase);
-    for (const [, answer] of answers) {
+    for (const [id, answer] of answers) {
       const { head, body } = decodeMessage(answer, z.custom<Signed<P>>());
+      if (head?.from !== id) {
+        throw new TrainingError(
+          'training.aggregation-tampered',
+          `${phase} of ${id}: it is signed as another's`,
+        );
+      }
       round.accept(head, phase === 'masked' ? vectorOf(body, length) : undefined);
     }
   }

@@ -9,7 +9,11 @@ export const MAX_MEMBERS = 255;
 export const LEAST_GROUP = 3;
 
 const memberSchema = z.strictObject({
-  id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
+  // Ids are keys of objects, where `constructor` would always be found.
+  id: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+    .refine((id) => !(id in {})),
   algorithm: z.enum(['ecdsa-p256', 'ed25519']),
   publicKeyPem: z.string().max(4096),
 });

@@ -248,6 +248,7 @@ test('a roster counts only with the approver signature and rules that protect it
   refused({ threshold: 2 }, /does not verify/);
   refused({ minGroup: 2 }, /minGroup/);
   refused({ members: roster.members.slice(0, 2) }, /members/);
+  refused({ members: roster.members.with(0, { ...roster.members[0]!, id: 'constructor' }) }, /members/);
 });
 
 function edit(message: Signed<never>, change: object): void {
