@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { AggregationProgress } from '../boosting.ts';
+import { TrainingError } from '../errors.ts';
 import { FIXED_POINT } from '../objective.ts';
 import { SUMS_LENGTH } from './answer.ts';
 import type { Notice, Question } from './operation.ts';
@@ -25,6 +26,19 @@ export interface PrivacySpent {
 }
 
 /**
+ * Throws `training.config-invalid` for noise whose bound would not hold. Where members join small cells one row can move the
+ * borders of many of them, by more than the noise is made for.
+ */
+export function checkPrivacy({ noise, delta }: PrivacyOptions, minCellRows: number): void {
+  const refuse = (why: string): never => {
+    throw new TrainingError('training.config-invalid', `privacy: ${why}`);
+  };
+  if (!(noise > 0 && noise < 2 ** 20)) refuse(`expected noise above 0, got ${noise}`);
+  if (!(delta > 0 && delta < 1)) refuse(`expected delta in (0, 1), got ${delta}`);
+  if (minCellRows > 1) refuse(`noise needs cells as they are, minCellRows 1, got ${minCellRows}`);
+}
+
+/**
  * Central differential privacy: Gaussian noise on every sum once it is opened, secret and unseeded, so that a run cannot
  * be repeated. Neighbours differ in one row. Accounted as zero-concentrated privacy (Bun and Steinke 2016): a sum costs
  * rho = 1 / (2 noise^2), costs add up, and epsilon = rho + 2 sqrt(rho ln(1 / delta)). The sample of rows is not counted in its
@@ -35,9 +49,15 @@ export class PrivacyLedger {
   readonly #plan: RunPlan;
   #sums = 0;
 
-  constructor(options: PrivacyOptions, plan: RunPlan) {
+  /** `sums`: those that the trees of a run that goes on rest on. */
+  constructor(options: PrivacyOptions, plan: RunPlan, sums = 0) {
     this.#options = options;
     this.#plan = plan;
+    this.#sums = sums;
+  }
+
+  get sums(): number {
+    return this.#sums;
   }
 
   spent(): PrivacySpent {

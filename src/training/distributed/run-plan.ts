@@ -9,6 +9,9 @@ import { refused } from './message.ts';
 /** Bins and rows that one sum may hold: beyond it a 32-bit sum of levels could turn over. */
 const MAX_LEVELS = 2 ** 31 - 1;
 
+/** Weight of all rows at most: exact sums are 2^20 a unit, and count what is above their low 22 bits in 32. */
+const MAX_WEIGHT_SUM = 2 ** 33 - 1024;
+
 const count = z.int().min(0).max(0xffffffff);
 
 const columnSchema = z.strictObject({
@@ -75,6 +78,9 @@ export function planBinning(plan: RunPlan): Binning {
 export function planScales(plan: RunPlan) {
   if (plan.rows * plan.gradientLevels > MAX_LEVELS) {
     throw refused(`${plan.rows} rows of ${plan.gradientLevels} levels do not fit a 32-bit sum`);
+  }
+  if (plan.rows * plan.maxWeight > MAX_WEIGHT_SUM) {
+    throw refused(`${plan.rows} rows of weight ${plan.maxWeight} do not fit an exact sum`);
   }
   if (plan.bias.length !== plan.outputs) throw refused('the plan has not one base margin an output');
   return runScales(plan.gradientLevels, plan.maxWeight, plan.outputs);

@@ -13,13 +13,19 @@ import type { Roster } from '../secure/roster.ts';
 import { readExacts } from './answer.ts';
 import { helloSchema } from './member-request.ts';
 import { decodeMessage } from './message.ts';
-import { NoisySummation, PrivacyLedger, type PrivacyOptions, type PrivacySpent } from './privacy.ts';
+import {
+  checkPrivacy,
+  NoisySummation,
+  PrivacyLedger,
+  type PrivacyOptions,
+  type PrivacySpent,
+} from './privacy.ts';
 import { RemoteSource } from './remote-source.ts';
 import { checkLeafSums, planColumns, planScales, type RunPlan } from './run-plan.ts';
 import { RunStore } from './run-store.ts';
 import { type DropoutPolicy, SecureSummation, type TreeParticipants } from './secure-summation.ts';
 import { noRows } from './shard-rows.ts';
-import { addTree, wireTree } from './wire-tree.ts';
+import { addTree, checkTree, wireTree } from './wire-tree.ts';
 
 export interface SecureTrainingOptions {
   readonly bus: Bus;
@@ -59,6 +65,8 @@ const stateSchema = z.strictObject({
   bias: z.array(z.number()),
   rows: z.record(z.string(), z.int().min(0)),
   alive: z.array(z.string()),
+  /** Sums under noise that the trees rest on. */
+  noised: z.int().min(0),
   participants: z.array(
     z.strictObject({
       tree: z.int(),
@@ -97,9 +105,10 @@ export class SecureTraining {
   }
 
   async #boost(bins: LabelledBins, options: BoostingOptions): Promise<BoostedTrees> {
-    const { bus, roster, policy, answerMs, maxWeight, minCellRows } = this.#options;
+    const { bus, roster, policy, answerMs, maxWeight, minCellRows, privacy } = this.#options;
     const { config, seed, validation, classes = 2, monotone } = options;
     checkLeafSums(config);
+    if (privacy !== undefined) checkPrivacy(privacy, minCellRows);
     const { binning } = bins.binned;
     const outputs = classes === 2 ? 1 : classes;
     const { gradientLevels, maxLeaves, rowFraction } = config;
@@ -108,7 +117,9 @@ export class SecureTraining {
       ...{ maxWeight, gradientLevels, maxLeaves, rowFraction, seed, rows: 0, heldRows: 0, minCellRows },
     };
     const lease = await this.#lead();
-    const settings = sha256(canonicalJson([blank, roster, policy, config, monotone ? [...monotone] : null]));
+    const settings = sha256(
+      canonicalJson([blank, roster, policy, config, monotone ? [...monotone] : null, privacy ?? null]),
+    );
     const store = new RunStore(bus, roster.run, settings);
     this.#store = store;
     const { extra, ...resume } = (await store.load()) ?? { trees: [], validationLoss: [], extra: undefined };
@@ -130,7 +141,7 @@ export class SecureTraining {
       await first.askEach((id) => ({ kind: 'open', plan, firstRow: starts.get(id) as number }));
       const digest = sha256(canonicalJson(plan));
       const opening = new SecureSummation({ ...at, plan: digest, bias: [], members: first.alive });
-      const ledger = this.#options.privacy && new PrivacyLedger(this.#options.privacy, plan);
+      const ledger = privacy && new PrivacyLedger(privacy, plan, found?.noised);
       let state: State;
       if (found === undefined) {
         const shares = await opening.askLabels(2 * Math.max(2, outputs));
@@ -146,6 +157,7 @@ export class SecureTraining {
           rows,
           alive: [...opening.alive],
           participants: [...opening.participants],
+          noised: ledger?.sums ?? 0,
         };
         await store.save(lease.token, { trees: [], validationLoss: [] }, state);
       } else {
@@ -176,7 +188,8 @@ export class SecureTraining {
             onProgress: (progress) =>
               options.onProgress?.({ ...progress, aggregation: summation.progress() }),
             onRound: async (soFar) => {
-              const now = { ...state, alive: [...summation.alive], participants: summation.participants };
+              const { alive, participants } = summation;
+              const now = { ...state, alive: [...alive], participants, noised: ledger?.sums ?? 0 };
               await store.save(lease.token, soFar, now);
               await options.onRound?.(soFar);
             },
@@ -235,7 +248,10 @@ export function holdRows(
       ...{ training: noRows(validation.binned.binning), validation, outputs, bias: Float64Array.from(bias) },
       ...{ gradientLevels, maxLeaves, rowFraction, seed, threads, ...planScales(plan) },
     });
-    for (const tree of trees) addTree(tree, validation.binned, source.margins(tree.output).held);
+    for (const tree of trees) {
+      checkTree(tree, outputs, plan.columns.length);
+      addTree(tree, validation.binned, source.margins(tree.output).held);
+    }
     return source;
   };
 }
