@@ -83,6 +83,11 @@ suite('a sealed checkpoint', () => {
     copyFileSync(path, `${path}.newest`);
     copyFileSync(older, path);
     await assert.rejects(resumed(), { code: 'training.checkpoint-rolled-back' });
+    const mark = (await keys.marks()).flow!;
+    await assert.rejects(keys.mark('flow', { ...mark, counter: 0 }), {
+      code: 'training.checkpoint-rolled-back',
+    });
+    await assert.rejects(resumed(), { code: 'training.checkpoint-rolled-back' });
     copyFileSync(`${path}.newest`, path);
     assert.equal(await resumed(), 'second');
     // Neither does it come back after the run was begun anew, or its checkpoint removed.

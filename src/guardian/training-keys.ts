@@ -85,6 +85,9 @@ export class TrainingKeys {
   mark(name: string, next: CheckpointMark): Promise<void> {
     return this.#change(async (marks) => {
       const last = marks[name];
+      if (next.counter === 0 && last?.dataKeyId === next.dataKeyId && last.counter > 0) {
+        throw new TrainingError('training.checkpoint-rolled-back', `the run of ${name} has begun already`);
+      }
       if (next.counter > 0) {
         if (last === undefined || last.dataKeyId !== next.dataKeyId || last.run !== next.run) {
           throw new TrainingError(
