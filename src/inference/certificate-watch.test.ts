@@ -88,6 +88,24 @@ suite('a certificate while its model serves', () => {
   const stateOf = async (engine: Engine) =>
     new Set((await engine.score(live(1))).map((each) => each.certificate));
 
+  test('ends at once and for good when the key that signed it is revoked', async () => {
+    const engine = await serve();
+    await engine.score(live(WINDOW));
+    engine.withdrawCertificates('another key');
+    assert.equal(engine.current()?.certificate, 'active');
+    engine.withdrawCertificates(certificates.site?.signedBy ?? '');
+    assert.deepEqual(await stateOf(engine), new Set(['refused']));
+    await engine.score(live(WINDOW));
+    assert.equal(engine.current()?.certificate, 'refused');
+    assert.deepEqual(
+      changes.map(({ change, reason }) => [change, reason]),
+      [
+        ['activate', 'like the calibration data'],
+        ['suspend', 'revoked'],
+      ],
+    );
+  });
+
   test('is suspended at the start, active after a window like its data, and says which decisions it covers', async () => {
     const engine = await serve();
     assert.equal(engine.current()?.certificate, 'suspended');

@@ -16,7 +16,7 @@ export interface CertificateChange {
   readonly change: 'activate' | 'suspend';
   readonly sourceKind: string;
   /** `replaced`: another model took its place, and nobody looks at its traffic any longer. */
-  readonly reason: 'like the calibration data' | 'shifted' | 'expired' | 'replaced';
+  readonly reason: 'like the calibration data' | 'shifted' | 'expired' | 'replaced' | 'revoked';
   /** Live rows that were compared. */
   readonly rows: number;
   /** Strongest first. */
@@ -70,7 +70,7 @@ interface Kind {
 export class CertificateWatch {
   readonly #options: CertificateWatchOptions;
   readonly #kinds = new Map<string, Kind>();
-  readonly #refusal: string | undefined;
+  #refusal: string | undefined;
   readonly #expiresMs: Milliseconds;
 
   constructor(options: CertificateWatchOptions) {
@@ -133,6 +133,21 @@ export class CertificateWatch {
     }
   }
 
+  /** The key that signed it was revoked: it never permits anything again. */
+  withdraw(): void {
+    for (const [sourceKind, kind] of this.#kinds) {
+      if (kind.isActive) this.#suspend(sourceKind, kind, 'revoked');
+      kind.epoch++;
+    }
+    this.#kinds.clear();
+    this.#refusal = 'the key that signed it was revoked';
+  }
+
+  /** Id of the evaluator's key. */
+  get signedBy(): string {
+    return this.#options.verified.signedBy;
+  }
+
   get origin(): string {
     return this.#options.verified.certificate.origin;
   }
@@ -193,7 +208,7 @@ export class CertificateWatch {
   #suspend(
     sourceKind: string,
     kind: Kind,
-    reason: 'shifted' | 'expired' | 'replaced',
+    reason: 'shifted' | 'expired' | 'replaced' | 'revoked',
     rows = 0,
     shifted: readonly ShiftedColumn[] = [],
   ): void {

@@ -98,6 +98,11 @@ export class Engine {
     this.#scorer.put(served);
   }
 
+  /** Ends the certificates in service that this key signed, at once and for good. */
+  withdrawCertificates(signedBy: string): void {
+    for (const { watch } of this.#scorer.served()) if (watch?.signedBy === signedBy) watch.withdraw();
+  }
+
   /** The model in place under the name; without a name, the only one there is. */
   current(name?: string): LoadedModel | undefined {
     const served = this.#scorer.current(name);

@@ -57,6 +57,14 @@ export class Scorer {
     this.#counters.swaps++;
   }
 
+  /** Every model that may be asked, those that stand by included. */
+  *served(): Generator<ServedModel> {
+    for (const { current, previous } of this.#slots.values()) {
+      yield current;
+      if (previous !== undefined) yield previous;
+    }
+  }
+
   current(name?: string): ServedModel | undefined {
     return this.#slot(name)?.current;
   }

@@ -13,7 +13,9 @@ export const keyHandlers = {
   },
   'POST /v1/keys/:id/revoke': async ({ guardian, path, body, caller }) => {
     const from = body.from === undefined ? {} : { from: body.from };
-    return publicPart(await guardian.registry.revokeKey(path.id, caller, from));
+    const revoked = await guardian.registry.revokeKey(path.id, caller, from);
+    guardian.engine.withdrawCertificates(revoked.id);
+    return publicPart(revoked);
   },
 } satisfies Partial<Handlers>;
 
