@@ -9,10 +9,12 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  watch,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { SeededRandom } from '../../src/base/index.ts';
 import { STATE_MAGIC } from '../../src/training/index.ts';
@@ -22,6 +24,10 @@ const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** A number that stands in every row, and nowhere in the code. */
 const CANARY = 731.40625;
 const ROWS = 1_000;
+/** One kill of so many falls into the start, the others so long after a change. */
+const KILLS_OF_STARTS = 0.15;
+const START_MS = 1_000;
+const STEP_MS = 20;
 
 /** Trees, made-up rows, a forest, a network and kinds: every sort of step, in moments. */
 const CONFIGURATION = {
@@ -73,16 +79,21 @@ export async function killTraining(options: {
   try {
     const site = new Site(folder, tally);
     await site.sealData();
-    const begun = performance.now();
-    tally.digest = (await site.train(false).result).digest;
-    const whole = performance.now() - begun;
+    const whole = site.train(false);
+    tally.digest = (await whole.result).digest;
     const random = new SeededRandom(options.seed);
     while (tally.kills < options.kills) {
+      // By what it has written, not by time: machines are busy or not. A little later, to fall anywhere in a step.
+      const isEarly = random.chance(KILLS_OF_STARTS);
       const run = site.train(existsSync(site.checkpoint));
-      const isKilled = await run.killAfter(random.uniform(0.2, 1) * whole);
+      const isKilled = await run.killAfter({
+        changes: isEarly ? 0 : random.integer(1, whole.changes()),
+        delayMs: random.uniform(0, isEarly ? START_MS : STEP_MS),
+      });
       site.search();
       if (!isKilled) continue;
-      options.onKill?.(++tally.kills);
+      tally.kills++;
+      options.onKill?.(tally.kills);
       if (!existsSync(site.checkpoint)) tally.withoutCheckpoint++;
     }
     await site.train(existsSync(site.checkpoint)).result;
@@ -112,7 +123,9 @@ class Site {
     this.#tally = tally;
     this.#searched = join(folder, 'site');
     this.checkpoint = join(this.#searched, 'state', 'checkpoints', 'm.sealed');
-    for (const name of ['work', 'tmp', 'config']) mkdirSync(join(this.#searched, name), { recursive: true });
+    for (const name of ['work', 'tmp', 'config', 'state/checkpoints']) {
+      mkdirSync(join(this.#searched, name), { recursive: true, mode: 0o700 });
+    }
     const numbers = [Buffer.alloc(4), Buffer.alloc(8)] as const;
     numbers[0].writeFloatLE(CANARY);
     numbers[1].writeDoubleLE(CANARY);
@@ -165,7 +178,25 @@ class Site {
       return trained;
     });
     result.catch(() => {});
-    return { result, killAfter: (ms: number) => this.#kill(child, { closed, result, ms }) };
+    let changes = 0;
+    let wake = () => {};
+    const watcher = watch(dirname(this.checkpoint), () => {
+      changes++;
+      wake();
+    });
+    void closed.then(() => watcher.close());
+    const changed = async (count: number) => {
+      while (changes < count) await new Promise<void>((resolve) => (wake = resolve));
+    };
+    return {
+      result,
+      /** Files made, renamed and removed beside the checkpoint. */
+      changes: () => changes,
+      killAfter: (when: { readonly changes: number; readonly delayMs: number }) => {
+        const due = changed(when.changes).then(() => sleep(when.delayMs));
+        return this.#kill(child, { closed, result, due });
+      },
+    };
   }
 
   /** Stops the process, looks at what it holds open, and kills it. False where it had ended before. */
@@ -174,16 +205,11 @@ class Site {
     run: {
       readonly closed: Promise<[number | null, string | null]>;
       readonly result: Promise<Trained>;
-      readonly ms: number;
+      readonly due: Promise<void>;
     },
   ): Promise<boolean> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), run.ms);
-    });
-    const first = await Promise.race([run.closed, late]);
-    clearTimeout(timer);
-    if (first === 'late' && child.exitCode === null) {
+    const isDue = await Promise.race([run.closed.then(() => false), run.due.then(() => true)]);
+    if (isDue && child.exitCode === null) {
       child.kill('SIGSTOP');
       this.#searchOpenFiles(child.pid as number);
       child.kill('SIGKILL');
