@@ -19,9 +19,15 @@ import {
 import { resolveTrainingConfig, type TrainingConfig } from './config.ts';
 import { splitStratified } from './data-split.ts';
 import { TrainingError } from './errors.ts';
-import { categoryCounts, checkTable, type LabelledTable, selectRows } from './labelled-table.ts';
+import {
+  categoryCounts,
+  checkTable,
+  type LabelledTable,
+  modelColumns,
+  selectRows,
+  tableDigest,
+} from './labelled-table.ts';
 import { chooseThreshold } from './threshold.ts';
-import { digestRows } from './train-model.ts';
 
 export interface AdoptTreesInput {
   /** A file of another library: LightGBM's text, or ONNX. */
@@ -85,7 +91,7 @@ export function adoptTrees(input: AdoptTreesInput): AdoptedTrees {
   const model = new BoostedModel({
     schemaId: schema.id,
     sourceKinds,
-    columns: schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number })),
+    columns: modelColumns(schema),
     kinds: [],
     threshold,
     bias: trees.bias,
@@ -101,7 +107,7 @@ export function adoptTrees(input: AdoptTreesInput): AdoptedTrees {
     held,
     fittedOn: split.train,
     provenance: {
-      dataDigest: table.digest ?? digestRows(table),
+      dataDigest: tableDigest(table),
       schemaId: schema.id,
       sourceKinds,
       configuration: {

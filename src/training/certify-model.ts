@@ -11,7 +11,7 @@ import {
 } from '../models/index.ts';
 import { TrainingError } from './errors.ts';
 import { evaluateModel } from './evaluate.ts';
-import { categoryCounts, type LabelledTable } from './labelled-table.ts';
+import { type LabelledTable, modelColumns } from './labelled-table.ts';
 
 const DAY_MS: Milliseconds = 24 * 3_600_000;
 
@@ -61,7 +61,6 @@ export function certifyModel(input: CertifyModelInput): ModelCertification {
   if (claims.block.status === 'refused' && claims.allow.status === 'refused') {
     return { claims, certificate: undefined };
   }
-  const categories = categoryCounts(schema);
   const now = clock.now();
   const certificate: Certificate = {
     v: 1,
@@ -74,11 +73,7 @@ export function certifyModel(input: CertifyModelInput): ModelCertification {
     claims,
     issuedAt: new Date(now).toISOString(),
     expiresAt: new Date(now + expiresDays * DAY_MS).toISOString(),
-    drift: fitDriftReference(
-      table.values,
-      probability,
-      schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number })),
-    ),
+    drift: fitDriftReference(table.values, probability, modelColumns(schema)),
   };
   return { claims, certificate };
 }

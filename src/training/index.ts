@@ -57,13 +57,7 @@ export {
 } from './leave-types-out.ts';
 export { type Stump, type StumpOptions, trainStump } from './stump.ts';
 export { trainDetector } from './train-detector.ts';
-export {
-  TRAINER,
-  type TrainingProvenance,
-  type TrainingResult,
-  type TrainModelInput,
-  trainModel,
-} from './train-model.ts';
+export { TRAINER, type TrainModelInput, trainModel } from './train-model.ts';
 export {
   PAUSE_CAUSES,
   type PauseCause,
@@ -73,3 +67,4 @@ export {
   type TrainingPaceOptions,
   trainingLimitsSchema,
 } from './training-pace.ts';
+export type { TrainingProvenance, TrainingResult } from './training-result.ts';

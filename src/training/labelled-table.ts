@@ -29,9 +29,13 @@ export interface LabelledTable {
 /** Highest row weight; gradients are 32-bit fixed-point numbers. */
 export const MAX_WEIGHT = 1024;
 
-/** Refuses a table whose parts do not fit each other. Throws training.table-invalid. */
-export function checkTable(table: LabelledTable): void {
+/** Refuses a table whose parts do not fit each other, or the schema where one is given. Throws training.table-invalid. */
+export function checkTable(table: LabelledTable, schema?: LoadedSchema): void {
   const { rows, columns, values, labels, typeIndex, typeNames, times, weights, episodes } = table;
+  const expectedColumns = schema?.schema.columns.length ?? columns;
+  if (columns !== expectedColumns) {
+    throw invalid(`the table has ${columns} columns, the schema ${expectedColumns}`);
+  }
   const lengths = [
     ['values', values.length, rows * columns],
     ['labels', labels.length, rows],
@@ -60,6 +64,21 @@ export function checkTable(table: LabelledTable): void {
 /** Number of categories of each column, 0 for a number; 256 at most, what lies beyond counts as missing. */
 export function categoryCounts({ schema }: LoadedSchema): number[] {
   return schema.columns.map((column) => Math.min(256, column.categories?.length ?? 0));
+}
+
+/** The schema's columns as a model keeps them. */
+export function modelColumns(schema: LoadedSchema): { name: string; categories: number }[] {
+  const categories = categoryCounts(schema);
+  return schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number }));
+}
+
+/** The digest of the data; for rows that came from no file sha-256 over values, labels, types and type names. */
+export function tableDigest({ digest, columns, typeNames, ...rows }: LabelledTable): Digest {
+  if (digest !== undefined) return digest;
+  const arrays = [rows.values, rows.labels, rows.typeIndex].map((array) =>
+    sha256(new Uint8Array(array.buffer, array.byteOffset, array.byteLength)),
+  );
+  return sha256(canonicalJson([columns, ...arrays, typeNames]));
 }
 
 /** The table with only these rows, in this order. Weights, times and digest follow. */

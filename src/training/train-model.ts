@@ -1,17 +1,5 @@
-import type { Digest } from '../base/index.ts';
-import { canonicalJson, sha256 } from '../crypto/index.ts';
 import type { LoadedSchema } from '../features/index.ts';
-import {
-  type BinaryMetrics,
-  BoostedModel,
-  binaryMetrics,
-  type Calibration,
-  calibrate,
-  encodeModel,
-  fitPlatt,
-  fitStatistics,
-  sumMargins,
-} from '../models/index.ts';
+import { BoostedModel, calibrate, fitPlatt, fitStatistics, sumMargins } from '../models/index.ts';
 import { type Binning, encodeRows, fitBinning } from './binning.ts';
 import { type Booster, boost, type RoundProgress } from './boosting.ts';
 import type { TrainingSteps } from './checkpoint/training-steps.ts';
@@ -27,8 +15,15 @@ import { TrainingError } from './errors.ts';
 import { fitImputation } from './fit-imputation.ts';
 import { flattenTrees } from './flatten-trees.ts';
 import { trainKinds } from './kind-stage.ts';
-import { categoryCounts, checkTable, type LabelledTable, selectRows } from './labelled-table.ts';
+import {
+  categoryCounts,
+  checkTable,
+  type LabelledTable,
+  modelColumns,
+  selectRows,
+} from './labelled-table.ts';
 import { chooseThreshold } from './threshold.ts';
+import { type TrainingResult, trainingResult } from './training-result.ts';
 
 /** Name and version of this trainer, for the provenance of what it trains. */
 export const TRAINER = 'ai-guardian histogram boosting 2';
@@ -61,46 +56,6 @@ export interface TrainModelInput {
   readonly isHeldOut?: boolean;
 }
 
-/** Where a model came from; goes into its manifest. */
-export interface TrainingProvenance {
-  readonly dataDigest: Digest;
-  readonly schemaId: Digest;
-  readonly sourceKinds: readonly string[];
-  readonly configuration: TrainingConfig;
-  readonly seed: number;
-  readonly trainer: string;
-}
-
-export interface TrainingResult {
-  /** The model file. */
-  readonly modelBytes: Uint8Array;
-  /** Of the model file. */
-  readonly digest: Digest;
-  readonly model: BoostedModel;
-  readonly config: TrainingConfig;
-  /** Trees of the detector. */
-  readonly rounds: number;
-  /** Mean validation loss after each round. */
-  readonly validationLoss: readonly number[];
-  /** On the calibration part, which the trees have not seen (the calibration and a chosen threshold have). */
-  readonly validation: BinaryMetrics;
-  readonly threshold: number;
-  readonly calibration: Calibration;
-  /** The calibration part itself: rows the trees have not seen, for gates and for a certificate. */
-  readonly held: LabelledTable;
-  /** Numbers of the given table's rows that were fitted on; absent where these lay with others. */
-  readonly trainedOn?: Uint32Array;
-  readonly rows: {
-    readonly given: number;
-    readonly train: number;
-    readonly validation: number;
-    readonly calibration: number;
-  };
-  /** CPU seconds of this process while training, all threads. */
-  readonly trainCpuSeconds: number;
-  readonly provenance: TrainingProvenance;
-}
-
 /**
  * Trains a detector: holds rows out, bins, boosts with early stopping, calibrates and chooses the threshold on rows
  * that the trees have not seen, names kinds if asked to, and writes the model file. Same table, schema, configuration
@@ -111,13 +66,7 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
   const { table, schema, sourceKinds, seed } = input;
   const config = resolveTrainingConfig(input.config);
   const categories = categoryCounts(schema);
-  if (table.columns !== categories.length) {
-    throw new TrainingError(
-      'training.table-invalid',
-      `the table has ${table.columns} columns, the schema ${categories.length}`,
-    );
-  }
-  checkTable(table);
+  checkTable(table, schema);
   const split = input.isHeldOut === true ? allHeldOut(table, seed) : holdOut(table, config, seed);
   const parts = {
     train: selectRows(table, split.train),
@@ -172,7 +121,7 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
   const model = new BoostedModel({
     schemaId: schema.id,
     sourceKinds,
-    columns: schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number })),
+    columns: modelColumns(schema),
     kinds: named?.kinds ?? [],
     threshold,
     bias,
@@ -181,36 +130,21 @@ export async function trainModel(input: TrainModelInput): Promise<TrainingResult
     ...(named && { kindStage: named.stage }),
     statistics: fitStatistics(parts.train.values, parts.train.rows, categories, margins),
   });
-  const modelBytes = encodeModel(model);
-  const used = process.cpuUsage(cpu);
-  return {
-    modelBytes,
-    digest: sha256(modelBytes),
+  return trainingResult(input, {
     model,
     config,
-    rounds: boosted.trees.length,
     validationLoss: boosted.validationLoss,
-    validation: binaryMetrics(heldProbability, held.labels, threshold),
-    threshold,
-    calibration,
     held,
-    ...(input.isHeldOut !== true && { trainedOn: split.train }),
+    probability: heldProbability,
+    trainedOn: input.isHeldOut === true ? undefined : split.train,
     rows: {
-      given: table.rows,
       train: split.train.length,
       validation: split.validation.length,
       calibration: split.calibration.length,
     },
-    trainCpuSeconds: (used.user + used.system) / 1e6,
-    provenance: {
-      dataDigest: table.digest ?? digestRows(table),
-      schemaId: schema.id,
-      sourceKinds,
-      configuration: config,
-      seed,
-      trainer: TRAINER,
-    },
-  };
+    cpu,
+    trainer: TRAINER,
+  });
 }
 
 /** Directions by column of the binning. Throws training.config-invalid for a column that is unknown or a category. */
@@ -249,12 +183,4 @@ function rowNumbers({ labels }: LabelledTable): Uint32Array {
 function allHeldOut(table: LabelledTable, seed: number): DataSplit {
   const train = Uint32Array.from(table.labels.keys());
   return { ...splitStratified(table, train, { validation: 0.5, calibration: 0.5 }, seed), train };
-}
-
-/** Names rows that came from no file: sha-256 over the digests of values, labels, types and type names. */
-export function digestRows(table: LabelledTable): Digest {
-  const arrays = [table.values, table.labels, table.typeIndex].map((array) =>
-    sha256(new Uint8Array(array.buffer, array.byteOffset, array.byteLength)),
-  );
-  return sha256(canonicalJson([table.columns, ...arrays, table.typeNames]));
 }

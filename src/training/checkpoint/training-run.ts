@@ -2,7 +2,8 @@ import type { Digest } from '../../base/index.ts';
 import { canonicalJson, sha256 } from '../../crypto/index.ts';
 import { resolveTrainingConfig } from '../config.ts';
 import { HYBRID_TRAINER } from '../hybrid/train-hybrid.ts';
-import { digestRows, TRAINER, type TrainModelInput } from '../train-model.ts';
+import { tableDigest } from '../labelled-table.ts';
+import { TRAINER, type TrainModelInput } from '../train-model.ts';
 
 /** What makes two runs the same run: they give the same model, whatever the threads. */
 export interface TrainingRun {
@@ -22,7 +23,7 @@ export function trainingRun({
 }: Pick<TrainModelInput, 'table' | 'schema' | 'config' | 'seed'>): TrainingRun {
   const resolved = resolveTrainingConfig(config);
   return {
-    data: table.digest ?? digestRows(table),
+    data: tableDigest(table),
     schema: schema.id,
     configuration: sha256(canonicalJson(resolved)),
     seed,

@@ -1,10 +1,7 @@
 import { SeededRandom } from '../../base/index.ts';
-import { sha256 } from '../../crypto/index.ts';
 import {
   BoostedModel,
   type BoostedModelParts,
-  binaryMetrics,
-  encodeModel,
   fitStatistics,
   IDENTITY_CALIBRATION,
   type NoveltyParts,
@@ -14,14 +11,15 @@ import { resolveTrainingConfig, type TrainingConfig } from '../config.ts';
 import { limitAttackTypes } from '../data-split.ts';
 import { TrainingError } from '../errors.ts';
 import { trainKinds } from '../kind-stage.ts';
-import { categoryCounts, checkTable, type LabelledTable, selectRows } from '../labelled-table.ts';
 import {
-  digestRows,
-  holdOut,
-  type TrainingResult,
-  type TrainModelInput,
-  trainModel,
-} from '../train-model.ts';
+  categoryCounts,
+  checkTable,
+  type LabelledTable,
+  modelColumns,
+  selectRows,
+} from '../labelled-table.ts';
+import { holdOut, type TrainModelInput, trainModel } from '../train-model.ts';
+import { type TrainingResult, trainingResult } from '../training-result.ts';
 import { atLeastEvenOdds, type Candidate, chooseCandidate, measureCandidate } from './choose-candidate.ts';
 import { exposeTable } from './exposed-table.ts';
 import { featureBlocks } from './feature-blocks.ts';
@@ -42,13 +40,7 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
   const config = resolveTrainingConfig(input.config);
   const { hybrid } = config;
   const categories = categoryCounts(schema);
-  if (table.columns !== categories.length) {
-    throw new TrainingError(
-      'training.table-invalid',
-      `the table has ${table.columns} columns, the schema ${categories.length}`,
-    );
-  }
-  checkTable(table);
+  checkTable(table, schema);
   const parts = holdOut(
     table,
     {
@@ -91,7 +83,7 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
   const shared = {
     schemaId: schema.id,
     sourceKinds,
-    columns: schema.schema.columns.map(({ name }, c) => ({ name, categories: categories[c] as number })),
+    columns: modelColumns(schema),
     kinds: named?.kinds ?? [],
     threshold: 0.5,
     calibration: IDENTITY_CALIBRATION,
@@ -125,36 +117,17 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
     operatingPoints,
     statistics: fitStatistics(train.values, train.rows, categories, margins),
   });
-  const modelBytes = encodeModel(model);
-  const used = process.cpuUsage(cpu);
-  return {
-    modelBytes,
-    digest: sha256(modelBytes),
+  return trainingResult(input, {
     model,
     config,
-    rounds: model.parts.detector.roots.length,
     validationLoss: [],
-    validation: binaryMetrics(probability, held.labels, threshold),
-    threshold,
-    calibration,
     held,
+    probability,
     trainedOn: parts.train,
-    rows: {
-      given: table.rows,
-      train: rows.length,
-      validation: 0,
-      calibration: parts.calibration.length,
-    },
-    trainCpuSeconds: (used.user + used.system) / 1e6,
-    provenance: {
-      dataDigest: table.digest ?? digestRows(table),
-      schemaId: schema.id,
-      sourceKinds,
-      configuration: config,
-      seed,
-      trainer: HYBRID_TRAINER,
-    },
-  };
+    rows: { train: rows.length, validation: 0, calibration: parts.calibration.length },
+    cpu,
+    trainer: HYBRID_TRAINER,
+  });
 }
 
 interface TreeRows {
