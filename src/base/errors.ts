@@ -1,3 +1,5 @@
+import type { Milliseconds } from './units.ts';
+
 /** Where a failure belongs; it is the metric label and decides the HTTP and gRPC status. */
 export type ErrorCategory = 'model' | 'resource' | 'security' | 'validation';
 
@@ -17,6 +19,8 @@ export interface GuardianErrorOptions {
   readonly cause?: unknown;
   /** The state is unknown after this error: stop, and recover at the next start. */
   readonly fatal?: boolean;
+  /** When the same call may succeed, from now; where that is known. */
+  readonly retryAfterMs?: Milliseconds | undefined;
 }
 
 /**
@@ -28,6 +32,7 @@ export abstract class GuardianError extends Error {
   readonly category: ErrorCategory;
   readonly retry: boolean;
   readonly fatal: boolean;
+  readonly retryAfterMs: Milliseconds | undefined;
 
   constructor(catalogue: ErrorCatalogue, code: string, message: string, options: GuardianErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -37,6 +42,7 @@ export abstract class GuardianError extends Error {
     this.category = entry?.category ?? 'resource';
     this.retry = entry?.retry ?? false;
     this.fatal = options.fatal ?? false;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

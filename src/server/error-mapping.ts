@@ -112,8 +112,8 @@ export function asGuardianError(error: unknown): GuardianError {
 }
 
 function retryAfterSeconds(error: GuardianError, status: number): number {
-  const known = error instanceof ServerError ? error.retryAfterMs : undefined;
-  if (known !== undefined) return Math.max(1, Math.ceil(known / 1000));
+  const { retryAfterMs } = error;
+  if (retryAfterMs !== undefined) return Math.max(1, Math.ceil(retryAfterMs / 1000));
   return status === 429 ? 60 : 1;
 }
 

@@ -1,9 +1,4 @@
-import {
-  type ErrorCatalogue,
-  GuardianError,
-  type GuardianErrorOptions,
-  type Milliseconds,
-} from '../base/index.ts';
+import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions } from '../base/index.ts';
 
 /** Codes of `server`. */
 export const SERVER_ERRORS = {
@@ -177,15 +172,7 @@ export const SERVER_ERRORS = {
 export type ServerErrorCode = keyof typeof SERVER_ERRORS;
 
 export class ServerError extends GuardianError {
-  /** For Retry-After, where it is known. */
-  readonly retryAfterMs: Milliseconds | undefined;
-
-  constructor(
-    code: ServerErrorCode,
-    message: string,
-    options: GuardianErrorOptions & { readonly retryAfterMs?: Milliseconds } = {},
-  ) {
+  constructor(code: ServerErrorCode, message: string, options?: GuardianErrorOptions) {
     super(SERVER_ERRORS, code, message, options);
-    this.retryAfterMs = options.retryAfterMs;
   }
 }
