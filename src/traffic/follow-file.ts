@@ -2,6 +2,8 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import type { Bytes, Milliseconds } from '../base/index.ts';
 import type { ByteSource } from './byte-source.ts';
 import { TrafficError } from './errors.ts';
+import { Polling } from './polling.ts';
+import { readOn } from './read-on.ts';
 
 type Chunk = Uint8Array<ArrayBuffer>;
 
@@ -23,7 +25,6 @@ export interface FollowedChunk {
   readonly isNewFile: boolean;
 }
 
-const READ_SIZE: Bytes = 1 << 18;
 const HEAD: Bytes = 4096;
 /** First bytes by which every binary format is told, and pcap's header is whole. */
 const BINARY_HEAD: Bytes = 24;
@@ -38,21 +39,20 @@ const BINARY_HEAD: Bytes = 24;
 export class FollowedFile {
   readonly #path: string;
   readonly #options: FollowOptions;
-  #isStopped = false;
-  #wake: () => void = () => {};
+  readonly #polling: Polling;
 
   constructor(path: string, options: Partial<FollowOptions> = {}) {
     this.#path = path;
     this.#options = { ...FOLLOW_DEFAULTS, ...options };
-    const { signal } = this.#options;
+    const { signal, pollMs } = this.#options;
+    this.#polling = new Polling(pollMs);
     if (signal?.aborted === true) this.stop();
     signal?.addEventListener('abort', () => this.stop(), { once: true });
   }
 
   /** Ends the following; what was written before is still handed out to the end of the read in hand. */
   stop(): void {
-    this.#isStopped = true;
-    this.#wake();
+    this.#polling.stop();
   }
 
   async *chunks(): AsyncGenerator<FollowedChunk> {
@@ -66,8 +66,8 @@ export class FollowedFile {
     let position = 0;
     let isNewFile = false;
     try {
-      while (!this.#isStopped) {
-        const bytes = await this.#read(file, position);
+      while (!this.#polling.isStopped) {
+        const bytes = await readOn(file, position, this.#path);
         if (bytes.length > 0) {
           position += bytes.length;
           yield { bytes, isNewFile };
@@ -76,13 +76,13 @@ export class FollowedFile {
         }
         const next: FileHandle | 'truncated' | undefined = await this.#change(file, position);
         if (next === undefined) {
-          await this.#pause();
+          await this.#polling.pause();
           continue;
         }
         if (next !== 'truncated') {
           // Whoever wrote may have gone on after the name was taken away: what came since is read first.
           for (;;) {
-            const rest = await this.#read(file, position);
+            const rest = await readOn(file, position, this.#path);
             if (rest.length === 0) break;
             position += rest.length;
             yield { bytes: rest, isNewFile };
@@ -116,28 +116,6 @@ export class FollowedFile {
       if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw new TrafficError('traffic.read-failed', `expected to open ${this.#path}`, { cause });
     }
-  }
-
-  async #read(file: FileHandle, position: number): Promise<Chunk> {
-    try {
-      const buffer = new Uint8Array(READ_SIZE);
-      const { bytesRead } = await file.read(buffer, 0, READ_SIZE, position);
-      return buffer.subarray(0, bytesRead);
-    } catch (cause) {
-      throw new TrafficError('traffic.read-failed', `expected to read on in ${this.#path}`, { cause });
-    }
-  }
-
-  async #pause(): Promise<void> {
-    if (this.#isStopped) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, this.#options.pollMs);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    this.#wake = () => {};
   }
 }
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bytes, Milliseconds } from '../../base/index.ts';
 import type { ByteSource } from '../byte-source.ts';
@@ -6,6 +6,8 @@ import { TrafficError } from '../errors.ts';
 import { PcapBoundaries } from '../pcap-boundaries.ts';
 import { isPcap } from '../pcap-header.ts';
 import { isPcapng } from '../pcapng-reader.ts';
+import { Polling } from '../polling.ts';
+import { readOn } from '../read-on.ts';
 
 type Chunk = Uint8Array<ArrayBuffer>;
 
@@ -18,7 +20,6 @@ export interface CaptureFolderOptions {
   readonly onFault: (code: string) => void;
 }
 
-const READ_SIZE: Bytes = 1 << 18;
 const HEADER: Bytes = 24;
 const NAMES = new Intl.Collator('en', { numeric: true });
 
@@ -49,29 +50,28 @@ export async function openCaptureFolder(folder: string, options: CaptureFolderOp
 class FolderReader {
   readonly #folder: string;
   readonly #options: CaptureFolderOptions;
-  #isStopped = false;
-  #wake = () => {};
+  readonly #polling: Polling;
   /** The first file's header; those of the others are left out. */
   #header: Chunk | undefined;
 
   constructor(folder: string, options: CaptureFolderOptions) {
     this.#folder = folder;
     this.#options = options;
+    this.#polling = new Polling(options.pollMs);
   }
 
   stop(): void {
-    this.#isStopped = true;
-    this.#wake();
+    this.#polling.stop();
   }
 
   async *chunks(): AsyncGenerator<Chunk> {
     let name: string | undefined;
-    while (!this.#isStopped) {
+    while (!this.#polling.isStopped) {
       const next = await this.#after(name);
       if (next !== undefined) {
         name = next;
         yield* this.#file(next);
-      } else if (this.#options.follow) await this.#pause();
+      } else if (this.#options.follow) await this.#polling.pause();
       else return;
     }
   }
@@ -119,12 +119,13 @@ class FolderReader {
     try {
       for (let position = 0; ; ) {
         // Asked before the read: what is written between the two comes on the next round.
-        const isOver = this.#isStopped || !this.#options.follow || (await this.#after(name)) !== undefined;
-        const bytes = await read(file, position, path);
+        const isOver =
+          this.#polling.isStopped || !this.#options.follow || (await this.#after(name)) !== undefined;
+        const bytes = await readOn(file, position, path);
         position += bytes.length;
         if (bytes.length > 0) yield bytes;
         else if (isOver) return;
-        else await this.#pause();
+        else await this.#polling.pause();
       }
     } finally {
       await file.close();
@@ -158,26 +159,5 @@ class FolderReader {
       .map((entry) => entry.name)
       .filter((each) => name === undefined || NAMES.compare(each, name) > 0)
       .sort(NAMES.compare)[0];
-  }
-
-  async #pause(): Promise<void> {
-    if (this.#isStopped) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, this.#options.pollMs);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-}
-
-async function read(file: FileHandle, position: number, path: string): Promise<Chunk> {
-  try {
-    const buffer = new Uint8Array(READ_SIZE);
-    const { bytesRead } = await file.read(buffer, 0, READ_SIZE, position);
-    return buffer.subarray(0, bytesRead);
-  } catch (cause) {
-    throw new TrafficError('traffic.read-failed', `expected to read on in ${path}`, { cause });
   }
 }
