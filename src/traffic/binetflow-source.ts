@@ -1,6 +1,6 @@
 import { parseAddress } from './address.ts';
 import type { ByteSource } from './byte-source.ts';
-import { countFlow, countName, newCounters } from './counters.ts';
+import { countedFlow, countName, newCounters } from './counters.ts';
 import { CSV_DEFAULTS, parseCsv } from './csv.ts';
 import { addDirectionMeasures, type MeasureValues } from './derived-measures.ts';
 import { TrafficError } from './errors.ts';
@@ -8,6 +8,7 @@ import { type DirectionCounts, type FlowRecord, type SourceCounters, TCP_FLAGS }
 import { FlowBatch } from './flow-batch.ts';
 import type { FlowSource } from './flow-source.ts';
 import { stateFromFlags } from './state-from-flags.ts';
+import { untilAborted } from './until-aborted.ts';
 
 /** Columns that are read, by the names `ra` of Argus gives them; the others may be there or not. */
 const COLUMNS = [
@@ -87,21 +88,16 @@ export class BinetflowSource implements FlowSource {
   }
 
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
-    const stop = () => this.#bytes.stop();
-    signal?.addEventListener('abort', stop);
     const firstLine = new TextDecoder().decode(this.#bytes.head).split('\n', 1)[0] ?? '';
     const delimiter = firstLine.includes('\t') ? '\t' : ',';
+    const table = parseCsv(this.#bytes.chunks, { ...CSV_DEFAULTS, delimiter });
     try {
-      for await (const rows of parseCsv(this.#bytes.chunks, { ...CSV_DEFAULTS, delimiter })) {
-        if (signal?.aborted === true) return;
+      for await (const rows of untilAborted(this.#bytes, table, signal)) {
         yield* FlowBatch.runsOf(rows.map((row) => this.#flow(row)).filter((flow) => flow !== undefined));
       }
     } catch (error) {
       if (!(error instanceof TrafficError && error.code === 'traffic.csv-malformed')) throw error;
       countName(this.counters.malformed, 'csv-broken-quotes');
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      stop();
     }
   }
 
@@ -122,13 +118,7 @@ export class BinetflowSource implements FlowSource {
       countName(this.counters.ignored, `argus-${/^[a-z0-9-]{1,16}$/.test(name) ? name : 'unnamed'}`);
       return undefined;
     }
-    const flow = flowOf(cell, protocol);
-    if (typeof flow === 'string') {
-      countName(this.counters.malformed, flow);
-      return undefined;
-    }
-    countFlow(this.counters, flow);
-    return flow;
+    return countedFlow(this.counters, flowOf(cell, protocol));
   }
 
   #readHeader(row: readonly string[]): void {

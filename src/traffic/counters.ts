@@ -25,6 +25,16 @@ export function countName(table: Record<string, number>, name: string, amount = 
   else table.other = (table.other ?? 0) + amount;
 }
 
+/** The flow, counted, or undefined where it is the code of what is wrong with it, which is counted as well. */
+export function countedFlow(counters: SourceCounters, flow: FlowRecord | string): FlowRecord | undefined {
+  if (typeof flow === 'string') {
+    countName(counters.malformed, flow);
+    return undefined;
+  }
+  countFlow(counters, flow);
+  return flow;
+}
+
 /** Counts a flow that its source reports whole, with what it says of packets and bytes. */
 export function countFlow(counters: SourceCounters, flow: FlowRecord): void {
   counters.flows++;

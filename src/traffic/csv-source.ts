@@ -1,11 +1,12 @@
 import type { ByteSource } from './byte-source.ts';
-import { countFlow, countName, newCounters } from './counters.ts';
+import { countedFlow, countName, newCounters } from './counters.ts';
 import { parseCsv } from './csv.ts';
 import { TrafficError } from './errors.ts';
 import type { FlowRecord, SourceCounters } from './flow.ts';
 import { FlowBatch } from './flow-batch.ts';
 import { FLOW_CSV_COLUMNS, FLOW_CSV_REQUIRED, type FlowCsvColumn, flowFromCsv } from './flow-csv.ts';
 import type { FlowSource } from './flow-source.ts';
+import { untilAborted } from './until-aborted.ts';
 
 /** Whether a text that begins with `head` is a flow CSV: its first line names a column of ours. */
 export function isFlowCsv(head: string): boolean {
@@ -35,20 +36,13 @@ export class CsvSource implements FlowSource {
   }
 
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
-    const stop = () => this.#bytes.stop();
-    signal?.addEventListener('abort', stop);
     try {
-      for await (const rows of parseCsv(this.#bytes.chunks)) {
-        if (signal?.aborted === true) return;
-        const flows = rows.map((row) => this.#flow(row)).filter((flow) => flow !== undefined);
-        yield* FlowBatch.runsOf(flows);
+      for await (const rows of untilAborted(this.#bytes, parseCsv(this.#bytes.chunks), signal)) {
+        yield* FlowBatch.runsOf(rows.map((row) => this.#flow(row)).filter((flow) => flow !== undefined));
       }
     } catch (error) {
       if (!(error instanceof TrafficError && error.code === 'traffic.csv-malformed')) throw error;
       countName(this.counters.malformed, 'csv-broken-quotes');
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      stop();
     }
   }
 
@@ -62,12 +56,7 @@ export class CsvSource implements FlowSource {
       row.length === this.#fieldCount
         ? flowFromCsv((column) => row[columns.get(column) ?? -1])
         : 'csv-field-count';
-    if (typeof flow === 'string') {
-      countName(this.counters.malformed, flow);
-      return undefined;
-    }
-    countFlow(this.counters, flow);
-    return flow;
+    return countedFlow(this.counters, flow);
   }
 
   #readHeader(row: readonly string[]): void {

@@ -1,10 +1,11 @@
 import type { ByteSource } from './byte-source.ts';
-import { countFlow, countName, newCounters } from './counters.ts';
+import { countedFlow, countName, newCounters } from './counters.ts';
 import type { FlowNames, FlowRecord, SourceCounters } from './flow.ts';
 import { FlowBatch } from './flow-batch.ts';
 import { type FlowCsvColumn, flowFromCsv } from './flow-csv.ts';
 import type { FlowSource } from './flow-source.ts';
 import { textLines } from './text-lines.ts';
+import { untilAborted } from './until-aborted.ts';
 
 const MAX_NAME = 255;
 const MAX_NAMES = 4;
@@ -36,29 +37,15 @@ export class FlowJsonSource implements FlowSource {
   }
 
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
-    const stop = () => this.#bytes.stop();
-    signal?.addEventListener('abort', stop);
-    try {
-      const onFault = (code: string) => countName(this.counters.malformed, code);
-      for await (const lines of textLines(this.#bytes.chunks, onFault)) {
-        if (signal?.aborted === true) return;
-        yield* FlowBatch.runsOf(lines.map((line) => this.#flow(line)).filter((flow) => flow !== undefined));
-      }
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      stop();
+    const text = textLines(this.#bytes.chunks, (code) => countName(this.counters.malformed, code));
+    for await (const lines of untilAborted(this.#bytes, text, signal)) {
+      yield* FlowBatch.runsOf(lines.map((line) => this.#flow(line)).filter((flow) => flow !== undefined));
     }
   }
 
   #flow(line: string): FlowRecord | undefined {
     if (line.trim() === '') return undefined;
-    const flow = flowFromJson(line);
-    if (typeof flow === 'string') {
-      countName(this.counters.malformed, flow);
-      return undefined;
-    }
-    countFlow(this.counters, flow);
-    return flow;
+    return countedFlow(this.counters, flowFromJson(line));
   }
 }
 

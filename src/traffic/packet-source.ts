@@ -14,6 +14,7 @@ import { FlowMeter } from './meter/flow-meter.ts';
 import type { MeterOptions } from './meter/meter-options.ts';
 import { PcapCapture } from './meter/pcap-capture.ts';
 import { isPcapng, PcapngReader } from './pcapng-reader.ts';
+import { stopAtAbort } from './until-aborted.ts';
 
 /** Reads of a file between which other work has its turn: about a millisecond of it. */
 const READS_OF_A_TURN = 4;
@@ -71,28 +72,28 @@ export class PacketSource implements FlowSource {
   }
 
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
-    const stop = () => this.#bytes.stop();
-    signal?.addEventListener('abort', stop);
-    if (signal?.aborted === true) stop();
-    let failure: unknown;
     try {
-      try {
-        const { file } = this.#bytes;
-        const isDirect = file !== undefined && this.#capture !== undefined && this.#record === undefined;
-        yield* isDirect ? this.#readFile(file, this.#capture, signal) : this.#readChunks(signal);
-      } catch (error) {
-        failure = error;
-      }
-      this.#meter.end();
-      yield* this.#meter.batches();
-      if (failure !== undefined) throw failure;
+      yield* stopAtAbort(this.#bytes, this.#read(signal), signal);
     } finally {
-      signal?.removeEventListener('abort', stop);
-      stop();
       this.#reader?.wipe();
       this.#meter.wipe();
       await this.#record?.close();
     }
+  }
+
+  /** To the end of the bytes, then the flows that are open. */
+  async *#read(signal: AbortSignal | undefined): AsyncGenerator<FlowBatch> {
+    let failure: unknown;
+    try {
+      const { file } = this.#bytes;
+      const isDirect = file !== undefined && this.#capture !== undefined && this.#record === undefined;
+      yield* isDirect ? this.#readFile(file, this.#capture, signal) : this.#readChunks(signal);
+    } catch (error) {
+      failure = error;
+    }
+    this.#meter.end();
+    yield* this.#meter.batches();
+    if (failure !== undefined) throw failure;
   }
 
   /** Meters a file. */

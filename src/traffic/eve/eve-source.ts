@@ -7,6 +7,7 @@ import { FlowPairing } from '../flow-pairing.ts';
 import type { FlowSource } from '../flow-source.ts';
 import { dnsTypeNumber, ReportedNames } from '../reported-names.ts';
 import { textLines } from '../text-lines.ts';
+import { untilAborted } from '../until-aborted.ts';
 import { eveFlow, eveNetflow, eveTime, type Json, objectOf, textOf } from './eve-event.ts';
 
 export interface EveOptions {
@@ -64,22 +65,14 @@ export class EveSource implements FlowSource {
   }
 
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
-    const stop = () => this.#bytes.stop();
-    signal?.addEventListener('abort', stop);
-    try {
-      const onFault = (code: string) => countName(this.counters.malformed, code);
-      for await (const lines of textLines(this.#bytes.chunks, onFault)) {
-        if (signal?.aborted === true) break;
-        const flows: FlowRecord[] = [];
-        for (const line of lines) this.#read(line, flows);
-        this.#pairing.advance(this.#nowMs);
-        yield* this.#handOut([...flows, ...this.#pairing.drain()]);
-      }
-      yield* this.#handOut(this.#pairing.finish());
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      stop();
+    const text = textLines(this.#bytes.chunks, (code) => countName(this.counters.malformed, code));
+    for await (const lines of untilAborted(this.#bytes, text, signal)) {
+      const flows: FlowRecord[] = [];
+      for (const line of lines) this.#read(line, flows);
+      this.#pairing.advance(this.#nowMs);
+      yield* this.#handOut([...flows, ...this.#pairing.drain()]);
     }
+    yield* this.#handOut(this.#pairing.finish());
   }
 
   #handOut(flows: readonly FlowRecord[]): readonly FlowBatch[] {

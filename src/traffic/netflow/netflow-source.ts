@@ -9,6 +9,7 @@ import type { FlowRecord, SourceCounters } from '../flow.ts';
 import { FlowBatch } from '../flow-batch.ts';
 import { FlowPairing, type PairingOptions } from '../flow-pairing.ts';
 import type { FlowSource } from '../flow-source.ts';
+import { stopAtAbort } from '../until-aborted.ts';
 import { type CollectorAddress, parseCollectorAddress } from './collector-address.ts';
 import type { Domain } from './domain-table.ts';
 import { flowFromRecord } from './flow-from-record.ts';
@@ -146,28 +147,24 @@ export class NetflowSource implements FlowSource {
   }
 
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
-    const stop = () => this.#close();
-    signal?.addEventListener('abort', stop);
-    if (signal?.aborted === true) stop();
-    try {
-      for (let isLast = false; !isLast; ) {
-        isLast = this.#queue.isClosed;
-        for (const message of await this.#queue.take(TICK_MS)) {
-          this.#nowMs = message.receivedMs;
-          this.#session = `${message.exporter} ${message.session}`;
-          this.#decoder.decode(message);
-          if (this.#ready.length >= BATCH) yield* this.#handOut();
-        }
-        this.#pairing.advance(this.#clock.monotonic());
-        await this.#countDrops();
-        yield* this.#handOut();
+    yield* stopAtAbort({ stop: () => this.#close() }, this.#collect(), signal);
+  }
+
+  async *#collect(): AsyncGenerator<FlowBatch> {
+    for (let isLast = false; !isLast; ) {
+      isLast = this.#queue.isClosed;
+      for (const message of await this.#queue.take(TICK_MS)) {
+        this.#nowMs = message.receivedMs;
+        this.#session = `${message.exporter} ${message.session}`;
+        this.#decoder.decode(message);
+        if (this.#ready.length >= BATCH) yield* this.#handOut();
       }
-      this.#ready.push(...this.#pairing.finish());
+      this.#pairing.advance(this.#clock.monotonic());
+      await this.#countDrops();
       yield* this.#handOut();
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      this.#close();
     }
+    this.#ready.push(...this.#pairing.finish());
+    yield* this.#handOut();
   }
 
   #receive(bytes: Uint8Array, from: RemoteInfo): void {

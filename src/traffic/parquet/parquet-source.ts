@@ -1,4 +1,4 @@
-import { countFlow, countName, newCounters } from '../counters.ts';
+import { countedFlow, newCounters } from '../counters.ts';
 import { TrafficError } from '../errors.ts';
 import type { FlowRecord, SourceCounters } from '../flow.ts';
 import { FlowBatch } from '../flow-batch.ts';
@@ -70,13 +70,10 @@ export class ParquetSource implements FlowSource {
   }
 
   #flow(group: ReadonlyMap<string, readonly ParquetCell[]>, row: number): FlowRecord | undefined {
-    const flow = flowFromCsv((column) => textOf(group.get(column)?.[row]));
-    if (typeof flow === 'string') {
-      countName(this.counters.malformed, flow);
-      return undefined;
-    }
-    countFlow(this.counters, flow);
-    return flow;
+    return countedFlow(
+      this.counters,
+      flowFromCsv((column) => textOf(group.get(column)?.[row])),
+    );
   }
 }
 

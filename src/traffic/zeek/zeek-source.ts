@@ -1,10 +1,11 @@
 import type { ByteSource } from '../byte-source.ts';
-import { countFlow, countName, newCounters } from '../counters.ts';
+import { countedFlow, countName, newCounters } from '../counters.ts';
 import { TrafficError } from '../errors.ts';
 import type { FlowRecord, SourceCounters } from '../flow.ts';
 import { FlowBatch } from '../flow-batch.ts';
 import type { FlowSource } from '../flow-source.ts';
 import { textLines } from '../text-lines.ts';
+import { untilAborted } from '../until-aborted.ts';
 import {
   ZEEK_FIELDS,
   ZEEK_REQUIRED,
@@ -59,18 +60,10 @@ export class ZeekSource implements FlowSource {
   }
 
   async *batches(signal?: AbortSignal): AsyncGenerator<FlowBatch> {
-    const stop = () => this.#bytes.stop();
-    signal?.addEventListener('abort', stop);
-    try {
-      const onFault = (code: string) => countName(this.counters.malformed, code);
-      for await (const lines of textLines(this.#bytes.chunks, onFault)) {
-        if (signal?.aborted === true) return;
-        const flows = lines.map((line) => this.#flow(line)).filter((flow) => flow !== undefined);
-        if (flows.length > 0) yield FlowBatch.from(flows, this.kind);
-      }
-    } finally {
-      signal?.removeEventListener('abort', stop);
-      stop();
+    const text = textLines(this.#bytes.chunks, (code) => countName(this.counters.malformed, code));
+    for await (const lines of untilAborted(this.#bytes, text, signal)) {
+      const flows = lines.map((line) => this.#flow(line)).filter((flow) => flow !== undefined);
+      if (flows.length > 0) yield FlowBatch.from(flows, this.kind);
     }
   }
 
@@ -79,12 +72,7 @@ export class ZeekSource implements FlowSource {
     const entry = this.#isJson ? this.#jsonEntry(line) : this.#tsvEntry(line);
     if (entry === undefined) return undefined;
     const flow = typeof entry === 'string' ? entry : zeekFlow(entry, this.#log);
-    if (typeof flow === 'string') {
-      countName(this.counters.malformed, flow);
-      return undefined;
-    }
-    countFlow(this.counters, flow);
-    return flow;
+    return countedFlow(this.counters, flow);
   }
 
   /** The fields of a line, the code of a fault, or undefined for a header line. */
