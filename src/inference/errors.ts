@@ -47,6 +47,26 @@ export const INFERENCE_ERRORS = {
     retry: true,
     says: 'The model failed on a batch, and the fallback is to reject, or failed too.',
   },
+  'inference.output-corrupt': {
+    category: 'model',
+    retry: false,
+    says: 'The model answered something that is no probability. After a few such answers it is taken out of service.',
+  },
+  'inference.breaker-open': {
+    category: 'model',
+    retry: true,
+    says: 'The model failed so often that it is not asked for a while, and the fallback is to reject.',
+  },
+  'inference.model-memory': {
+    category: 'resource',
+    retry: true,
+    says: 'The model does not fit into inference.modelMemoryBytes beside those that serve; nothing changed.',
+  },
+  'inference.rollout-refused': {
+    category: 'validation',
+    retry: false,
+    says: 'A version cannot run beside the champion as asked; the message says why.',
+  },
   'inference.unexpected-model': {
     category: 'model',
     retry: false,
