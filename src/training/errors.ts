@@ -77,6 +77,11 @@ export const TRAINING_ERRORS = {
     retry: true,
     says: 'A member of a secure run did not answer in time, and the run waits for everyone; nothing was revealed.',
   },
+  'training.answered-unreadable': {
+    category: 'security',
+    retry: false,
+    says: 'What a member of a secure run has answered cannot be read; it answers nothing more in that run.',
+  },
   'training.checkpoint-missing': {
     category: 'resource',
     retry: false,

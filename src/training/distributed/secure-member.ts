@@ -2,6 +2,7 @@ import type { Digest } from '../../base/index.ts';
 import { canonicalJson, sha256 } from '../../crypto/index.ts';
 import type { Binning, LabelledBins } from '../binning.ts';
 import { labelWeights } from '../objective.ts';
+import type { AnsweredRounds } from '../secure/answered-rounds.ts';
 import { AggregationMember } from '../secure/member.ts';
 import type { Sign } from '../secure/messages.ts';
 import type { Roster } from '../secure/roster.ts';
@@ -30,6 +31,8 @@ export interface SecureMemberOptions {
   /** Rows in a released cell at least; a plan that asks for less is refused. */
   readonly minCellRows: number;
   readonly threads?: number;
+  /** What earlier lives of this member answered in the run; without it an id could be answered again after a restart. */
+  readonly answered?: AnsweredRounds;
 }
 
 /**
@@ -55,8 +58,8 @@ export class SecureMember {
 
   constructor(options: SecureMemberOptions) {
     this.#options = options;
-    const { self, roster, sign } = options;
-    this.#aggregation = new AggregationMember({ self, roster, sign });
+    const { self, roster, sign, answered } = options;
+    this.#aggregation = new AggregationMember({ self, roster, sign, ...(answered && { answered }) });
   }
 
   /** Answers a coordinator; one request at a time. */
@@ -113,7 +116,7 @@ export class SecureMember {
   }
 
   async #open(plan: RunPlan, firstRow: number): Promise<void> {
-    const { roster, rows, minCellRows, encode } = this.#options;
+    const { roster, rows, minCellRows, encode, answered } = this.#options;
     const digest = sha256(canonicalJson(plan));
     if (this.#plan !== undefined && digest !== this.#planDigest) throw refused('the run has another plan');
     if (plan.run !== roster.run) throw refused(`the roster is for run ${roster.run}`);
@@ -122,6 +125,9 @@ export class SecureMember {
     }
     if (firstRow + rows > plan.rows) throw refused('the plan has fewer rows than this member');
     planScales(plan);
+    if (answered !== undefined && !(await answered.holdTo(digest, firstRow))) {
+      throw refused('the run had another plan before this member was started again');
+    }
     if (this.#rows === undefined) this.#rows = { bins: encode(planBinning(plan), plan.maxWeight), firstRow };
     if (this.#rows.firstRow !== firstRow) throw refused('the rows of this member were numbered already');
     this.#plan = plan;

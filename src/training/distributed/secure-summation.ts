@@ -5,6 +5,7 @@ import { type Bus, BusError } from '../../bus/index.ts';
 import type { AggregationProgress } from '../boosting.ts';
 import { TrainingError } from '../errors.ts';
 import { AggregationRound } from '../secure/aggregation-round.ts';
+import { COORDINATOR_ROUNDS } from '../secure/answered-rounds.ts';
 import type { AggregationId, Phase, Signed } from '../secure/messages.ts';
 import type { Roster } from '../secure/roster.ts';
 import { extendHistory, type MemberOperation, type MemberRequest, memberSubject } from './member-request.ts';
@@ -45,8 +46,6 @@ export interface SecureSummationOptions {
   readonly lost: AbortSignal;
 }
 
-/** Rounds of one coordinator in one tree: those of a successor come after. */
-const ROUNDS = 4096;
 const RETRY_MS: Milliseconds = 50;
 
 /**
@@ -122,7 +121,7 @@ export class SecureSummation implements Summation {
     this.#history = extendHistory(this.#options.plan, before, operations);
     this.#pending = [];
     const id: AggregationId = {
-      ...{ run: roster.run, tree: this.#tree, round: epoch * ROUNDS + this.#round++, attempt: 0 },
+      ...{ run: roster.run, tree: this.#tree, round: epoch * COORDINATOR_ROUNDS + this.#round++, attempt: 0 },
       question: this.#history,
     };
     const round = new AggregationRound(id, roster, length);

@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { sha256 } from '../../crypto/index.ts';
 import { TrainingError } from '../errors.ts';
+import { AnsweredRounds } from './answered-rounds.ts';
 import { applyMask, deriveSecret, makeRoundKey, pairSecret, privateBytes, type RoundKey } from './masks.ts';
 import {
   type AggregationId,
@@ -23,6 +24,8 @@ export interface AggregationMemberOptions {
   readonly roster: Roster;
   /** Signs with the member's identity key. */
   readonly sign: Sign;
+  /** What was answered before; nothing where absent. */
+  readonly answered?: AnsweredRounds;
 }
 
 /** What a member holds of the sum that is being made. Wiped when it is answered or given up. */
@@ -56,23 +59,20 @@ export class AggregationMember {
   readonly #roster: Roster;
   readonly #sign: Sign;
   #open: Open | undefined;
-  /** The newest id that was begun; older ones are not answered. */
-  #last: AggregationId | undefined;
-  /** Whose vectors were in the sums of the current tree that were opened. */
-  #opened: { tree: number; groups: ReadonlySet<string>[] } = { tree: -1, groups: [] };
+  readonly #answered: AnsweredRounds;
 
-  constructor({ self, roster, sign }: AggregationMemberOptions) {
+  constructor({ self, roster, sign, answered = new AnsweredRounds() }: AggregationMemberOptions) {
     this.#self = self;
     this.#roster = roster;
     this.#sign = sign;
+    this.#answered = answered;
   }
 
   async advertise(id: AggregationId): Promise<Signed<'advert'>> {
     if (id.run !== this.#roster.run) this.#fail('replayed', `the roster is for run ${this.#roster.run}`);
-    if (this.#last !== undefined && !isLater(id, this.#last))
-      this.#fail('replayed', 'this or a later round was begun');
+    if (!this.#answered.isNew(id)) this.#fail('replayed', 'this or a later round was begun');
     this.abandon();
-    this.#last = { ...id };
+    await this.#answered.begin(id);
     const open: Open = {
       id: { ...id },
       phase: 'advert',
@@ -190,7 +190,7 @@ export class AggregationMember {
           this.#fail('equivocation', `${from} was told of another group`);
         }
       }
-      this.#expectApart(id.tree, new Set(survivors));
+      await this.#expectApart(id.tree, new Set(survivors));
       const seeds: Record<string, string> = {};
       const keys: Record<string, string> = {};
       for (const [owner, { body }] of open.shares) {
@@ -236,15 +236,12 @@ export class AggregationMember {
   }
 
   /** Two opened sums of one tree are of one group, or of groups that differ by enough members to hide each one. */
-  #expectApart(tree: number, group: ReadonlySet<string>): void {
-    if (this.#opened.tree !== tree) this.#opened = { tree, groups: [] };
-    for (const earlier of this.#opened.groups) {
-      const apart = earlier.symmetricDifference(group).size;
-      if (apart > 0 && apart < this.#roster.minGroup) {
-        this.#fail('two-answers', `${apart} members are between this group and one that was answered`);
-      }
+  async #expectApart(tree: number, group: ReadonlySet<string>): Promise<void> {
+    const apart = this.#answered.distance(tree, group);
+    if (apart < this.#roster.minGroup) {
+      this.#fail('two-answers', `${apart} members are between this group and one that was answered`);
     }
-    this.#opened.groups.push(group);
+    await this.#answered.open(tree, group);
   }
 
   #expectGroup(messages: ReadonlyMap<string, unknown>, phase: Phase): void {
@@ -308,11 +305,4 @@ export class AggregationMember {
 /** Digest that holds a member to the vector it announced. */
 export function vectorDigest(vector: Int32Array): ReturnType<typeof sha256> {
   return sha256(new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength));
-}
-
-/** Whether an id comes after another in the order tree, round, attempt. */
-function isLater(a: AggregationId, b: AggregationId): boolean {
-  if (a.tree !== b.tree) return a.tree > b.tree;
-  if (a.round !== b.round) return a.round > b.round;
-  return a.attempt > b.attempt;
 }
