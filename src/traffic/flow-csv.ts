@@ -7,7 +7,7 @@ import {
   SOURCE_KINDS,
   TUNNEL_KINDS,
 } from './flow.ts';
-import { MEASURES, type Measure } from './flow-measures.ts';
+import { FLOW_COUNTS, MEASURES, type Measure } from './flow-measures.ts';
 
 /**
  * Columns of a flow CSV, in the order they are written; a reader finds them by name. Times are milliseconds since
@@ -23,14 +23,7 @@ export const FLOW_CSV_COLUMNS = [
   'destination_port',
   'start_ms',
   'end_ms',
-  'forward_packets',
-  'forward_bytes',
-  'forward_payload_bytes',
-  'forward_tcp_flags',
-  'backward_packets',
-  'backward_bytes',
-  'backward_payload_bytes',
-  'backward_tcp_flags',
+  ...FLOW_COUNTS,
   'state',
   'end_reason',
   'handshake_seen',

@@ -25,6 +25,26 @@ export const DIRECTION_MEASURES = [
   'window_max',
 ] as const;
 
+/** What is measured of a flow's payloads. */
+export const INSPECTED_MEASURES = [
+  /** DNS messages over UDP (ports 53, 5353, 5355), at most the first 16 of a flow. */
+  'dns_queries',
+  'dns_responses',
+  'dns_failures',
+  'dns_answers',
+  /** Type of the first question. */
+  'dns_query_type',
+  /** Smallest TTL of an answer, s. */
+  'dns_ttl_min',
+  /** Names asked for: longest (characters), most labels, largest Shannon entropy (bits per character). */
+  'dns_name_length_max',
+  'dns_labels_max',
+  'dns_name_entropy_max',
+  /** Characters of the TLS server name; 0 where a ClientHello had none; missing where none was seen. */
+  'tls_name_length',
+  'tls_name_entropy',
+] as const;
+
 /** What is measured of a whole flow. */
 export const FLOW_MEASURES = [
   /** Packets by IP length: up to 128 bytes, 129 to 256, 257 to 512, 513 to 1024, 1025 to 1514; longer ones are the rest. */
@@ -53,22 +73,7 @@ export const FLOW_MEASURES = [
   'first_length_8',
   /** Bits per byte of payload, mean over the first 16 packets with payload weighted by bytes; only where asked. */
   'payload_entropy',
-  /** DNS messages over UDP (ports 53, 5353, 5355), at most the first 16 of a flow. */
-  'dns_queries',
-  'dns_responses',
-  'dns_failures',
-  'dns_answers',
-  /** Type of the first question. */
-  'dns_query_type',
-  /** Smallest TTL of an answer, s. */
-  'dns_ttl_min',
-  /** Names asked for: longest (characters), most labels, largest Shannon entropy (bits per character). */
-  'dns_name_length_max',
-  'dns_labels_max',
-  'dns_name_entropy_max',
-  /** Characters of the TLS server name; 0 where a ClientHello had none; missing where none was seen. */
-  'tls_name_length',
-  'tls_name_entropy',
+  ...INSPECTED_MEASURES,
 ] as const;
 
 /** Every measure of a flow, by name: both directions, then the whole. Missing (not reported) is NaN. */
@@ -80,10 +85,8 @@ export const MEASURES = [
 
 export type Measure = (typeof MEASURES)[number];
 
-/** Number columns of a batch of flows: times (ms since 1970), counts of both directions, then the measures. */
-export const FLOW_NUMBERS = [
-  'start_ms',
-  'end_ms',
+/** Counts of both directions, by the names of columns. */
+export const FLOW_COUNTS = [
   'forward_packets',
   'forward_bytes',
   'forward_payload_bytes',
@@ -92,8 +95,10 @@ export const FLOW_NUMBERS = [
   'backward_bytes',
   'backward_payload_bytes',
   'backward_tcp_flags',
-  ...MEASURES,
 ] as const;
+
+/** Number columns of a batch of flows: times (ms since 1970), counts of both directions, then the measures. */
+export const FLOW_NUMBERS = ['start_ms', 'end_ms', ...FLOW_COUNTS, ...MEASURES] as const;
 
 export type FlowNumber = (typeof FLOW_NUMBERS)[number];
 

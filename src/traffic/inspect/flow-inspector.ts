@@ -1,5 +1,5 @@
 import type { FlowNames } from '../flow.ts';
-import { FLOW_NUMBER_INDEX, type Measure } from '../flow-measures.ts';
+import { FLOW_NUMBER_INDEX, INSPECTED_MEASURES, type Measure } from '../flow-measures.ts';
 import { readClientHello } from './client-hello.ts';
 import { readDnsMessage } from './dns-message.ts';
 import { NameMemory } from './name-memory.ts';
@@ -20,21 +20,7 @@ export interface InspectedFlow {
 /** DNS names kept of a flow. */
 const MAX_DNS_NAMES = 4;
 
-/** The measures that are filled here, in the order of a slot's values. */
-export const INSPECTED_MEASURES = [
-  'dns_queries',
-  'dns_responses',
-  'dns_failures',
-  'dns_answers',
-  'dns_query_type',
-  'dns_ttl_min',
-  'dns_name_length_max',
-  'dns_labels_max',
-  'dns_name_entropy_max',
-  'tls_name_length',
-  'tls_name_entropy',
-] as const satisfies readonly Measure[];
-
+/** Values of a slot, in the order of `INSPECTED_MEASURES`. */
 const VALUES = INSPECTED_MEASURES.length;
 const AT = Object.fromEntries(INSPECTED_MEASURES.map((name, at) => [name, at])) as Readonly<
   Record<(typeof INSPECTED_MEASURES)[number], number>
