@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import { buildKernel, KERNELS, kernelPath } from '../scripts/kernels.ts';
+import { miss } from './support/requires.ts';
 
 suite('the kernels', () => {
   for (const name of Object.keys(KERNELS)) {
@@ -9,7 +10,7 @@ suite('the kernels', () => {
       try {
         await import('assemblyscript/asc');
       } catch {
-        t.skip('needs the package assemblyscript');
+        miss(t, 'needs the package assemblyscript');
         return;
       }
       const built = await buildKernel(name);

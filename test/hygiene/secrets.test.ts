@@ -7,6 +7,7 @@ import { unwrapFromStore } from '../../src/crypto/index.ts';
 import { loadSchema } from '../../src/features/index.ts';
 import { openGuardian } from '../../src/guardian/index.ts';
 import { guardian, makeHome, startGuardian, waitForExit, waitForObject } from '../support/cli.ts';
+import { miss } from '../support/requires.ts';
 import { flowCandidate } from '../support/served-guardian.ts';
 
 /** The ways in which a secret could be written down. */
@@ -24,7 +25,7 @@ function filesBelow(folder: string): readonly string[] {
 
 describe('secrets', () => {
   test('stand in no file, output, argument or environment but the ones made for them', async (t) => {
-    if (process.platform !== 'linux') return t.skip('reads /proc');
+    if (process.platform !== 'linux') return void miss(t, 'reads /proc');
     const home = await makeHome();
     const stateFolder = join(home.folder, 'state', 'ai-guardian');
     const configFolder = join(home.folder, 'config', 'ai-guardian');

@@ -36,6 +36,13 @@ export function toolPath(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
+/** Marks the test as skipped, or fails it under CI=true; the caller returns at once. */
+export function miss(t: TestContext, reason: string): false {
+  if (process.env.CI === 'true') throw new Error(`${reason}, and CI=true allows no skip`);
+  t.skip(reason);
+  return false;
+}
+
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
@@ -43,10 +50,4 @@ function isExecutable(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-function miss(t: TestContext, reason: string): false {
-  if (process.env.CI === 'true') throw new Error(`${reason}, and CI=true allows no skip`);
-  t.skip(reason);
-  return false;
 }
