@@ -25,7 +25,7 @@ import {
   type IndicatorLookup,
   type LoadedSchema,
 } from '../features/index.ts';
-import type { Engine } from '../inference/index.ts';
+import type { Engine, ScoreColumns, ScoreOptions } from '../inference/index.ts';
 import type { Score } from '../models/index.ts';
 import type { Monitor } from '../monitor/index.ts';
 import {
@@ -259,16 +259,17 @@ export class Guardian {
 
   /** Scores feature vectors: row-major rows x columns, owned by the caller, only read. */
   scoreVectors(model: string, values: Float32Array, rows: number): Promise<readonly Score[]> {
-    const { schema, id } = this.#models.schema(model);
-    const batch: FeatureBatch = {
-      schemaId: id,
-      sourceKind: this.engine.current(model)?.sourceKinds[0] ?? '',
-      rows,
-      columns: schema.columns.length,
-      values,
-      rejected: [],
-    };
-    return this.engine.score(batch, { model });
+    return this.engine.score(this.#vectors(model, values, rows), { model });
+  }
+
+  /** As `scoreVectors`, in columns and without explanations: no object a row. For protocols that carry many rows. */
+  scoreVectorColumns(
+    model: string,
+    values: Float32Array,
+    rows: number,
+    options: Omit<ScoreOptions, 'model'> = {},
+  ): Promise<ScoreColumns> {
+    return this.engine.scoreColumns(this.#vectors(model, values, rows), { ...options, model });
   }
 
   /** Registry name of the configured model. */
@@ -299,6 +300,12 @@ export class Guardian {
     const faults: unknown[] = [];
     for (const step of steps) await step().catch((error: unknown) => faults.push(error));
     if (faults.length > 0) throw faults[0];
+  }
+
+  #vectors(model: string, values: Float32Array, rows: number): FeatureBatch {
+    const { schema, id } = this.#models.schema(model);
+    const sourceKind = this.engine.sourceKind(model);
+    return { schemaId: id, sourceKind, rows, columns: schema.columns.length, values, rejected: [] };
   }
 
   /** No copy of a key wrap outlives its time in escrow, however long the process runs. */

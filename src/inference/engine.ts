@@ -6,6 +6,7 @@ import { VerifiedCertificate, VerifiedModel } from '../registry/index.ts';
 import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from './certificate-watch.ts';
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
+import type { ScoreColumns } from './score-columns.ts';
 import { type FallbackRule, type ScoreOptions, Scorer } from './scorer.ts';
 import { ServedModel } from './served-model.ts';
 import type { InferenceStats } from './stats.ts';
@@ -94,7 +95,7 @@ export class Engine {
     const { batchSize, operatingPoint } = this.config;
     const served = new ServedModel(verified, batchSize, operatingPoint);
     if (certificate !== undefined) served.watchCertificate(this.#watch(served, certificate));
-    served.warmUp();
+    await served.warmUp();
     this.#scorer.put(served);
   }
 
@@ -117,6 +118,12 @@ export class Engine {
     return { ...loaded, certificate: best ?? 'refused', certified: { origin, expiresAt, kinds } };
   }
 
+  /** The first source kind of the model in place: what vectors without one are taken for; empty where there is none. */
+  sourceKind(name: string): string {
+    for (const kind of this.#scorer.current(name)?.sourceKinds ?? []) return kind;
+    return '';
+  }
+
   /**
    * One score a row, in order; the whole batch by one model. The values are the caller's and are only read.
    * Throws `inference.no-model`, `inference.schema-mismatch`, `inference.bad-batch`, `inference.overloaded`,
@@ -124,6 +131,14 @@ export class Engine {
    */
   score(batch: FeatureBatch, options?: ScoreOptions): Promise<readonly Score[]> {
     return this.#scorer.score(batch, options);
+  }
+
+  /**
+   * As `score`, in columns and without explanations: for callers that send many rows. The arrays are the caller's. Throws
+   * the same.
+   */
+  scoreColumns(batch: FeatureBatch, options?: ScoreOptions): Promise<ScoreColumns> {
+    return this.#scorer.scoreColumns(batch, options);
   }
 
   #watch(served: ServedModel, verified: VerifiedCertificate): CertificateWatch {

@@ -4,6 +4,7 @@ import { type Digest, ManualClock } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { DetectionModel, ScoreBatchBuffers } from '../models/index.ts';
 import { readInferenceConfig } from './config.ts';
+import { CERTIFICATE_STATES, VERDICTS } from './score-columns.ts';
 import { type FallbackRule, Scorer } from './scorer.ts';
 import { EXPLAINED_ROWS, type ModelToServe, ServedModel } from './served-model.ts';
 
@@ -169,6 +170,37 @@ suite('scoring', () => {
     scorer.put(serve('1.0.0'));
     await assert.rejects(scorer.score(batchOf([0.9]), { model: 'web' }), { code: 'inference.no-model' });
     assert.equal((await scorer.score(batchOf([0.9]), { model: 'flow' })).length, 1);
+  });
+});
+
+suite('columns', () => {
+  test('say what the scores say, a row each', async () => {
+    const { scorer } = scorerOf({ config: { confidenceThreshold: 0.75 } });
+    scorer.put(serve('1.0.0'));
+    const rejected = [{ row: 2, code: 'features.out-of-range', column: 'p' } as const];
+    const batch = batchOf([0.875, 0.125, 0.75, 0.25, 1, 0, 0.5], { rejected });
+    const scores = await scorer.score(batch);
+    const columns = await scorer.scoreColumns(batch);
+    assert.equal(columns.rows, 7);
+    assert.deepEqual(columns.model, { name: 'flow', version: '1.0.0', digest: DIGEST });
+    for (const [row, score] of scores.entries()) {
+      assert.equal(columns.probability[row], score.probability);
+      assert.equal(VERDICTS[columns.verdict[row] as number], score.verdict);
+      assert.equal(columns.kinds[columns.kind[row] as number], score.kind);
+      assert.equal(CERTIFICATE_STATES[columns.certificate[row] as number], score.certificate);
+    }
+    assert.deepEqual([...(columns.reasons ?? [])], [[2, 'features.out-of-range: p']]);
+    assert.equal(columns.degraded, undefined);
+  });
+
+  test('name the stand-in of a model that failed', async () => {
+    const { scorer } = scorerOf();
+    scorer.put(serve('1.0.0'));
+    scorer.put(serve('2.0.0', failing));
+    const { model, degraded, reasons } = await scorer.scoreColumns(batchOf([0.9]));
+    assert.equal(model.version, '1.0.0');
+    assert.match(degraded ?? '', /because flow@2\.0\.0 failed/);
+    assert.equal(reasons, undefined);
   });
 });
 

@@ -2,8 +2,10 @@ import { setImmediate } from 'node:timers/promises';
 import { type Clock, GuardianError, type Milliseconds } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { Score } from '../models/index.ts';
+import { type Answer, columnsOf, describeRows } from './answer.ts';
 import type { InferenceConfig } from './config.ts';
 import { InferenceError, type InferenceErrorCode } from './errors.ts';
+import { ATTACK, BENIGN, newColumnArrays, type ScoreColumns } from './score-columns.ts';
 import type { ServedModel } from './served-model.ts';
 import { EngineCounters, type InferenceStats } from './stats.ts';
 
@@ -13,7 +15,14 @@ export interface ScoreOptions {
   readonly signal?: AbortSignal;
   /** Name of the model; may be left out while one name is loaded. */
   readonly model?: string;
+  /** Batch work waits, and is given up, before live work; live by default. */
+  readonly priority?: Priority;
+  /** Where the rows come from, an address or a stream: what a canary sticks to. */
+  readonly source?: string;
 }
+
+export const PRIORITIES = ['live', 'batch'] as const;
+export type Priority = (typeof PRIORITIES)[number];
 
 /** What a rule says of one row; undefined where it does not apply. */
 export type FallbackRule = (batch: FeatureBatch, row: number) => 'attack' | 'benign' | undefined;
@@ -69,7 +78,29 @@ export class Scorer {
     return this.#slot(name)?.current;
   }
 
+  /** As `Engine.score`. */
   async score(batch: FeatureBatch, options: ScoreOptions = {}): Promise<readonly Score[]> {
+    const answer = await this.#request(batch, options);
+    const scores: Score[] = [];
+    const { batchSize, confidenceThreshold } = this.#config;
+    for (let from = 0; from < batch.rows; from += batchSize) {
+      if (from > 0) await setImmediate();
+      describeRows(
+        batch,
+        answer,
+        { from, to: Math.min(from + batchSize, batch.rows), confidenceThreshold },
+        scores,
+      );
+    }
+    return scores;
+  }
+
+  /** As `Engine.scoreColumns`. */
+  async scoreColumns(batch: FeatureBatch, options: ScoreOptions = {}): Promise<ScoreColumns> {
+    return columnsOf(await this.#request(batch, options));
+  }
+
+  async #request(batch: FeatureBatch, options: ScoreOptions): Promise<Answer> {
     const started = this.#clock.monotonic();
     const counters = this.#counters;
     counters.requests++;
@@ -78,105 +109,94 @@ export class Scorer {
     }
     counters.inFlight++;
     try {
-      const scores = await this.#scoreAll(batch, options, started);
-      counters.rows += scores.length;
-      for (const { verdict } of scores) counters.verdicts[verdict]++;
+      const answer = await this.#scoreAll(batch, options, started);
+      const { verdict } = answer.arrays;
+      counters.rows += batch.rows;
+      for (let row = 0; row < batch.rows; row++) counters.countVerdict(verdict[row] as number);
       counters.answer(this.#clock.monotonic() - started);
-      return scores;
+      return answer;
     } finally {
       counters.inFlight--;
     }
   }
 
-  async #scoreAll(
-    batch: FeatureBatch,
-    options: ScoreOptions,
-    started: Milliseconds,
-  ): Promise<readonly Score[]> {
+  async #scoreAll(batch: FeatureBatch, options: ScoreOptions, started: Milliseconds): Promise<Answer> {
     const slot = this.#slot(options.model);
     if (slot === undefined) throw this.#refuse('inference.no-model', this.#describeMissing(options.model));
     const { current } = slot;
     this.#check(batch, current);
+    const answer: Answer = { served: current, arrays: newColumnArrays(batch.rows), rows: batch.rows };
     if (!current.sourceKinds.has(batch.sourceKind)) {
       const trained = [...current.sourceKinds].join(', ') || 'none';
       const reason = `the model was not trained on source kind ${batch.sourceKind}, only on: ${trained}`;
-      return Array.from({ length: batch.rows }, () => current.abstain(reason, batch.sourceKind));
+      this.#abstain(batch, 0, answer, reason);
+      return answer;
     }
     const deadline = started + (options.deadlineMs ?? this.#config.timeoutMs);
-    const { batchSize } = this.#config;
-    // The whole batch is answered by one model: what failed over does not come back half way.
-    let model = current;
-    let degradedBy: string | undefined;
-    const scores: Score[] = [];
+    const { batchSize, confidenceThreshold } = this.#config;
     for (let from = 0; from < batch.rows; from += batchSize) {
       if (from > 0) await setImmediate();
       if (options.signal?.aborted) throw this.#refuse('inference.cancelled', 'the request was withdrawn');
       if (this.#clock.monotonic() > deadline) {
-        this.#answerLate(batch, from, model, scores);
+        this.#answerLate(batch, from, answer);
         break;
       }
       const to = Math.min(from + batchSize, batch.rows);
       try {
-        model.score(batch, from, to, this.#config.confidenceThreshold, scores);
+        answer.served.score(batch, from, to, confidenceThreshold, answer.arrays);
       } catch (error) {
         const { previous } = slot;
-        if (this.#config.fallbackStrategy !== 'last-known-good' || !previous || model === previous) {
-          this.#answerFailed(batch, from, model, scores, error);
+        const failed = answer.served;
+        if (this.#config.fallbackStrategy !== 'last-known-good' || !previous || failed === previous) {
+          this.#answerFailed(batch, from, answer, error);
           break;
         }
-        degradedBy = `degraded: scored by the last known good ${label(previous)} because ${label(model)} failed`;
-        model = previous;
-        scores.length = 0;
+        // The whole batch is answered by one model: what failed over does not come back half way.
+        answer.standIn = `degraded: scored by the last known good ${label(previous)} because ${label(failed)} failed`;
+        answer.served = previous;
         from = -batchSize;
       }
     }
-    return this.#finish(batch, model, scores, degradedBy);
-  }
-
-  /** Rows the extractor refused are answered by abstaining, whatever their numbers gave. */
-  #finish(batch: FeatureBatch, model: ServedModel, scores: Score[], degradedBy?: string): readonly Score[] {
-    if (degradedBy !== undefined) {
-      this.#counters.degraded += scores.length;
-      for (const [i, score] of scores.entries()) {
-        const reason = score.reason === undefined ? degradedBy : `${degradedBy}; ${score.reason}`;
-        scores[i] = { ...score, reason };
-      }
-    }
+    if (answer.standIn !== undefined) this.#counters.degraded += batch.rows;
+    // Rows the extractor refused are answered by abstaining, whatever their numbers gave.
     for (const { row, code, column } of batch.rejected) {
-      if (row < scores.length) scores[row] = model.abstain(`${code}: ${column}`, batch.sourceKind);
+      if (row < batch.rows) this.#abstain(batch, row, answer, `${code}: ${column}`, row + 1);
     }
-    return scores;
+    return answer;
   }
 
-  #answerLate(batch: FeatureBatch, from: number, model: ServedModel, scores: Score[]): void {
+  #answerLate(batch: FeatureBatch, from: number, answer: Answer): void {
     const why = `the deadline passed after ${from} of ${batch.rows} rows`;
     if (this.#config.fallbackStrategy === 'reject') throw this.#refuse('inference.timeout', why);
-    this.#fallBack(batch, from, model, scores, why);
+    this.#fallBack(batch, from, answer, why);
   }
 
-  #answerFailed(
-    batch: FeatureBatch,
-    from: number,
-    model: ServedModel,
-    scores: Score[],
-    error: unknown,
-  ): void {
+  #answerFailed(batch: FeatureBatch, from: number, answer: Answer, error: unknown): void {
     const code = error instanceof GuardianError ? error.code : 'no code';
-    const why = `${label(model)} failed (${code})`;
+    const why = `${label(answer.served)} failed (${code})`;
     if (this.#config.fallbackStrategy === 'reject') throw this.#refuse('inference.model-failed', why, error);
-    this.#fallBack(batch, from, model, scores, why);
+    this.#fallBack(batch, from, answer, why);
   }
 
-  #fallBack(batch: FeatureBatch, from: number, model: ServedModel, scores: Score[], why: string): void {
+  #fallBack(batch: FeatureBatch, from: number, answer: Answer, why: string): void {
     const rule = this.#config.fallbackStrategy === 'rules' ? this.#rule : undefined;
+    answer.fallback = why;
+    this.#abstain(batch, from, answer, `degraded: ${why}`);
+    this.#counters.degraded += batch.rows - from;
+    if (rule === undefined) return;
     for (let row = from; row < batch.rows; row++) {
-      const verdict = rule?.(batch, row);
-      const abstained = model.abstain(`degraded: ${why}`, batch.sourceKind);
-      scores.push(
-        verdict === undefined ? abstained : { ...abstained, verdict, reason: `degraded: by rule, ${why}` },
-      );
-      this.#counters.degraded++;
+      const verdict = rule(batch, row);
+      if (verdict === undefined) continue;
+      answer.arrays.verdict[row] = verdict === 'attack' ? ATTACK : BENIGN;
+      answer.reasons?.set(row, `degraded: by rule, ${why}`);
     }
+  }
+
+  /** Rows from `from` on, up to `to` or to the end, without a verdict of the model. */
+  #abstain(batch: FeatureBatch, from: number, answer: Answer, reason: string, to = batch.rows): void {
+    answer.served.abstain(batch.sourceKind, from, to, answer.arrays);
+    answer.reasons ??= new Map();
+    for (let row = from; row < to; row++) answer.reasons.set(row, reason);
   }
 
   #check(batch: FeatureBatch, model: ServedModel): void {

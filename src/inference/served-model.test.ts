@@ -5,6 +5,8 @@ import { randomModel, randomRows } from '../../test/support/random-model.ts';
 import { SeededRandom } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import { BoostedModel, type Score } from '../models/index.ts';
+import { describeRows } from './answer.ts';
+import { newColumnArrays } from './score-columns.ts';
 import { ServedModel } from './served-model.ts';
 
 const ROWS = 30;
@@ -26,8 +28,10 @@ function scoresOf(model: BoostedModel, values: Float32Array, operatingPoint?: 'b
     values,
     rejected: [],
   };
+  const arrays = newColumnArrays(rows);
+  served.score(batch, 0, rows, 0.5, arrays);
   const out: Score[] = [];
-  served.score(batch, 0, rows, 0.5, out);
+  describeRows(batch, { served, rows, arrays }, { from: 0, to: rows, confidenceThreshold: 0.5 }, out);
   return out;
 }
 

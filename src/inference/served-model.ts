@@ -3,6 +3,15 @@ import type { FeatureBatch } from '../features/index.ts';
 import type { DetectionModel, OperatingPointName, Score } from '../models/index.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
 import { InferenceError } from './errors.ts';
+import { inlineRuntime, type ModelRuntime } from './model-runtime.ts';
+import {
+  ABSTAIN,
+  ATTACK,
+  BENIGN,
+  CERTIFICATE_STATES,
+  type ColumnArrays,
+  newColumnArrays,
+} from './score-columns.ts';
 
 /** What scoring needs of a verified model. Only `Engine.load` makes one of these from outside. */
 export interface ModelToServe {
@@ -13,12 +22,19 @@ export interface ModelToServe {
   /** As the signed manifest says; the model's own list must agree. */
   readonly sourceKinds: readonly string[];
   readonly model: DetectionModel;
+  /** What computes the model's probabilities; the model itself on this thread by default. */
+  readonly runtime?: ModelRuntime | undefined;
 }
 
 /** Rows of attacks that are explained in one part of a batch: a flood must not pay for each of its flows. */
 export const EXPLAINED_ROWS = 32;
 const TOP_FEATURES = 5;
 const WARM_UP_ROUNDS = 3;
+/** Single rows are scored by other code than batches, and are most of what comes. */
+const SINGLE_ROUNDS = 64;
+const ABSENT = CERTIFICATE_STATES.indexOf('absent');
+const UNCOVERED = CERTIFICATE_STATES.indexOf('uncovered');
+const ACTIVE = CERTIFICATE_STATES.indexOf('active');
 
 /**
  * How far a probability lies from the threshold, as a confidence in [0.5, 1]: each side of the threshold is
@@ -30,16 +46,18 @@ export function confidenceOf(probability: number, threshold: number): number {
   return threshold >= 1 ? 1 : 1 - (1 - probability) / (2 * (1 - threshold));
 }
 
-/** One model in place, with buffers for the largest part of a batch. Scoring is synchronous. */
+/** One model in place: what it computes, what follows from that for each row, and what its certificate is worth. */
 export class ServedModel {
   readonly info: Score['model'];
   readonly schemaId: Digest;
   readonly sourceKinds: ReadonlySet<string>;
   readonly columns: number;
+  readonly kinds: readonly string[];
+  /** By which it decides. */
+  readonly threshold: number;
+  readonly runtime: ModelRuntime;
   readonly #model: DetectionModel;
   readonly #batchSize: number;
-  readonly #probability: Float32Array;
-  readonly #kind: Int16Array;
   #watch: CertificateWatch | undefined;
 
   /** `operatingPoint` chooses among the model's thresholds where it has that one; left out, the model's own. */
@@ -58,15 +76,11 @@ export class ServedModel {
     this.schemaId = served.schemaId;
     this.sourceKinds = new Set(served.sourceKinds.filter((kind) => model.sourceKinds.includes(kind)));
     this.columns = model.columnNames.length;
+    this.kinds = model.kinds;
+    this.threshold = model.threshold;
+    this.runtime = served.runtime ?? inlineRuntime(model);
     this.#model = model;
     this.#batchSize = batchSize;
-    this.#probability = new Float32Array(batchSize);
-    this.#kind = new Int16Array(batchSize);
-  }
-
-  /** By which it decides. */
-  get threshold(): number {
-    return this.#model.threshold;
   }
 
   /** Of its certificate; absent where it has none. */
@@ -79,85 +93,137 @@ export class ServedModel {
     this.#watch = watch;
   }
 
-  /** Scores made-up rows, one at a time and in full batches, so that the first request finds warm code. */
-  warmUp(): void {
-    const rows = this.#batchSize;
-    const values = new Float32Array(rows * this.columns);
+  /**
+   * Scores made-up rows in every size that requests come in, so that the first request finds warm code. A promise where
+   * the runtime is asynchronous. Throws or rejects with `inference.warm-up-failed`.
+   */
+  warmUp(): void | Promise<void> {
+    const values = new Float32Array(this.#batchSize * this.columns);
+    const out = newColumnArrays(this.#batchSize);
+    if (this.runtime.kind === 'asynchronous') return this.#warmUpLater(values, out);
     try {
-      for (const size of new Set([1, rows])) {
-        for (let round = 0; round < WARM_UP_ROUNDS; round++) {
-          this.#scoreInto(values.subarray(0, size * this.columns), size);
-          for (let i = 0; i < size; i++) {
-            const p = this.#probability[i] as number;
-            if (!(p >= 0 && p <= 1)) throw notAProbability(p);
-          }
+      for (const [size, rounds] of this.#warmUpSizes()) {
+        for (let round = 0; round < rounds; round++) {
+          this.runtime.score(values.subarray(0, size * this.columns), size, out);
+          this.#decide(size, out);
         }
       }
       this.#model.explain(values.subarray(0, this.columns));
     } catch (error) {
-      const { name, version } = this.info;
-      throw new InferenceError('inference.warm-up-failed', `${name}@${version} failed its warm-up`, {
-        cause: error,
-      });
+      throw this.#failedWarmUp(error);
     }
   }
 
   /**
-   * Scores rows [from, to) of the batch, at most the batch size, and appends one score a row to `out`. The
-   * batch has been checked. Throws what the model throws; then nothing was appended.
+   * Scores rows [from, to) of a checked batch on this thread, and decides them. The runtime is inline. Throws what the
+   * model throws; then nothing in those rows of `out` counts.
    */
-  score(batch: FeatureBatch, from: number, to: number, confidenceThreshold: number, out: Score[]): void {
-    const { columns } = this;
-    const values = batch.values.subarray(from * columns, to * columns);
-    const rows = to - from;
-    this.#scoreInto(values, rows);
-    const { kinds, threshold } = this.#model;
-    const watch = this.#watch;
-    const state = watch?.stateOf(batch.sourceKind) ?? 'absent';
-    const scores: Score[] = [];
-    let explained = 0;
-    for (let i = 0; i < rows; i++) {
-      const probability = this.#probability[i] as number;
-      if (!(probability >= 0 && probability <= 1)) throw notAProbability(probability);
-      const isAttack = probability >= threshold;
-      const confidence = confidenceOf(probability, threshold);
-      const isSure = confidence >= confidenceThreshold;
-      const kind = isAttack ? kinds[this.#kind[i] as number] : undefined;
-      const isExplained = isAttack && explained++ < EXPLAINED_ROWS;
-      const row = values.subarray(i * columns, (i + 1) * columns);
-      const top = isExplained ? this.#model.explain(row, TOP_FEATURES) : undefined;
-      const novelty = isExplained ? noveltyOf(this.#model, row) : undefined;
-      scores.push({
-        probability,
-        verdict: isSure ? (isAttack ? 'attack' : 'benign') : 'abstain',
-        ...(kind !== undefined && { kind }),
-        confidence,
-        ...(!isSure && { reason: `confidence ${confidence.toFixed(3)} is below ${confidenceThreshold}` }),
-        model: this.info,
-        certificate: state === 'active' && watch?.covers(probability) !== true ? 'uncovered' : state,
-        ...(top !== undefined && { topFeatures: top }),
-        ...(novelty !== undefined && { novelty }),
+  score(batch: FeatureBatch, from: number, to: number, confidenceThreshold: number, out: ColumnArrays): void {
+    if (from === 0) this.runtime.score(batch.values, to, out);
+    else {
+      const { columns } = this;
+      this.runtime.score(batch.values.subarray(from * columns, to * columns), to - from, {
+        probability: out.probability.subarray(from, to),
+        kind: out.kind.subarray(from, to),
       });
     }
-    watch?.observe(batch, from, to, this.#probability);
-    for (const score of scores) out.push(score);
+    this.decide(batch, from, to, confidenceThreshold, out);
   }
 
-  /** An answer without a verdict, of which no certificate speaks. */
-  abstain(reason: string, sourceKind: string): Score {
+  /**
+   * From the probabilities and kinds of rows [from, to) in `out` to verdicts and what the certificate says of them; shows
+   * the rows to the certificate's watch. Throws `inference.model-failed` where a probability is none.
+   */
+  decide(
+    batch: FeatureBatch,
+    from: number,
+    to: number,
+    confidenceThreshold: number,
+    out: ColumnArrays,
+  ): void {
+    const { threshold } = this;
+    const { probability, verdict, kind, certificate } = out;
+    for (let row = from; row < to; row++) {
+      const p = probability[row] as number;
+      if (!(p >= 0 && p <= 1)) throw notAProbability(p);
+      const isAttack = p >= threshold;
+      verdict[row] = isAttack ? ATTACK : BENIGN;
+      if (!isAttack) kind[row] = -1;
+    }
+    // No confidence lies below one half.
+    if (confidenceThreshold > 0.5) {
+      for (let row = from; row < to; row++) {
+        if (confidenceOf(probability[row] as number, threshold) < confidenceThreshold) verdict[row] = ABSTAIN;
+      }
+    }
+    const watch = this.#watch;
+    if (watch === undefined) {
+      certificate.fill(ABSENT, from, to);
+      return;
+    }
+    const state = CERTIFICATE_STATES.indexOf(watch.stateOf(batch.sourceKind));
+    certificate.fill(state, from, to);
+    if (state === ACTIVE) {
+      for (let row = from; row < to; row++) {
+        if (!watch.covers(probability[row] as number)) certificate[row] = UNCOVERED;
+      }
+    }
+    watch.observe(batch, from, to, from === 0 ? probability : probability.subarray(from, to));
+  }
+
+  /** Rows [from, to) without a verdict of the model, of which no certificate speaks. */
+  abstain(sourceKind: string, from: number, to: number, out: ColumnArrays): void {
     const state = this.#watch?.stateOf(sourceKind) ?? 'absent';
-    return {
-      probability: this.#model.threshold,
-      verdict: 'abstain',
-      confidence: 0.5,
-      reason,
-      model: this.info,
-      certificate: state === 'active' ? 'uncovered' : state,
-    };
+    out.probability.fill(this.threshold, from, to);
+    out.verdict.fill(ABSTAIN, from, to);
+    out.kind.fill(-1, from, to);
+    out.certificate.fill(CERTIFICATE_STATES.indexOf(state === 'active' ? 'uncovered' : state), from, to);
   }
 
-  #scoreInto(values: Float32Array, rows: number): void {
-    this.#model.score(values, rows, { probability: this.#probability, kind: this.#kind });
+  /**
+   * The columns that moved a row, and whether it is like anything in training. Takes some 20 microseconds. A row that the
+   * model cannot explain has been decided nevertheless: then nothing is said.
+   */
+  explain(row: Float32Array): Pick<Score, 'topFeatures' | 'novelty'> {
+    try {
+      const novelty = noveltyOf(this.#model, row);
+      return {
+        topFeatures: this.#model.explain(row, TOP_FEATURES),
+        ...(novelty !== undefined && { novelty }),
+      };
+    } catch {
+      return {};
+    }
+  }
+
+  #decide(rows: number, out: ColumnArrays): void {
+    for (let row = 0; row < rows; row++) {
+      const p = out.probability[row] as number;
+      if (!(p >= 0 && p <= 1)) throw notAProbability(p);
+    }
+  }
+
+  #warmUpSizes(): ReadonlyMap<number, number> {
+    const sizes = [1, 16, 256, this.#batchSize].filter((size) => size <= this.#batchSize);
+    return new Map(sizes.map((size) => [size, size === 1 ? SINGLE_ROUNDS : WARM_UP_ROUNDS]));
+  }
+
+  async #warmUpLater(values: Float32Array, out: ColumnArrays): Promise<void> {
+    try {
+      for (const [size] of this.#warmUpSizes()) {
+        for (let round = 0; round < WARM_UP_ROUNDS; round++) {
+          await this.runtime.score(values.subarray(0, size * this.columns), size, out);
+          this.#decide(size, out);
+        }
+      }
+    } catch (error) {
+      throw this.#failedWarmUp(error);
+    }
+  }
+
+  #failedWarmUp(cause: unknown): InferenceError {
+    const { name, version } = this.info;
+    return new InferenceError('inference.warm-up-failed', `${name}@${version} failed its warm-up`, { cause });
   }
 }
 

@@ -2,6 +2,7 @@ import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { Milliseconds } from '../base/index.ts';
 import type { Score } from '../models/index.ts';
 import type { InferenceErrorCode } from './errors.ts';
+import { VERDICTS } from './score-columns.ts';
 
 export interface LatencySummary {
   readonly count: number;
@@ -34,9 +35,14 @@ export class EngineCounters {
   degraded = 0;
   inFlight = 0;
   swaps = 0;
-  readonly verdicts: Record<Score['verdict'], number> = { attack: 0, benign: 0, abstain: 0 };
+  readonly #verdicts = new Float64Array(VERDICTS.length);
   readonly refused: Partial<Record<InferenceErrorCode, number>> = {};
   readonly #latency: RecordableHistogram = createHistogram();
+
+  /** By its index in VERDICTS. */
+  countVerdict(verdict: number): void {
+    this.#verdicts[verdict] = (this.#verdicts[verdict] as number) + 1;
+  }
 
   refuse(code: InferenceErrorCode): void {
     this.refused[code] = (this.refused[code] ?? 0) + 1;
@@ -59,11 +65,12 @@ export class EngineCounters {
             max: h.max / 1e6,
             mean: h.mean / 1e6,
           };
+    const [benign = 0, attack = 0, abstain = 0] = this.#verdicts;
     const { requests, rows, degraded, inFlight, swaps } = this;
     return {
       requests,
       rows,
-      verdicts: { ...this.verdicts },
+      verdicts: { attack, benign, abstain },
       degraded,
       refused: { ...this.refused },
       inFlight,
