@@ -14,6 +14,7 @@ import {
 import { TrainingError } from './errors.ts';
 import { fitImputation } from './fit-imputation.ts';
 import { flattenTrees } from './flatten-trees.ts';
+import type { DetectorWatch } from './hybrid/fit-novelty.ts';
 import { trainKinds } from './kind-stage.ts';
 import {
   categoryCounts,
@@ -50,6 +51,8 @@ export interface TrainModelInput {
   readonly blockRows?: number;
   /** Where the trees are grown; on rows of this process where absent. */
   readonly booster?: Booster;
+  /** What else takes part while the detectors of a hybrid are fitted. */
+  readonly detectors?: DetectorWatch;
   /** Takes up and saves what is done; nothing is saved where absent. */
   readonly steps?: TrainingSteps;
   /** The rows to train on are the booster's own: every row of the table is held out, and bins and statistics come from them. */

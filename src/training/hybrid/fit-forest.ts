@@ -5,6 +5,8 @@ export interface ForestOptions {
   readonly trees: number;
   /** Points drawn for each tree, without replacement. */
   readonly sample: number;
+  /** Called between trees: who slows training down, or breaks it off, does it here. */
+  readonly turn?: (() => Promise<void>) | undefined;
 }
 
 const EULER = 0.5772156649015329;
@@ -14,12 +16,12 @@ const EULER = 0.5772156649015329;
  * number of trees: the sum over the trees is minus the mean depth at which a point is alone, higher for stranger points.
  * Points: Float32Array, row-major rows x width. A dimension is drawn among those that still vary.
  */
-export function fitForest(
+export async function fitForest(
   points: Float32Array,
   width: number,
-  { trees, sample }: ForestOptions,
+  { trees, sample, turn }: ForestOptions,
   random: SeededRandom,
-): TreeEnsemble {
+): Promise<TreeEnsemble> {
   const rows = points.length / width;
   const size = Math.min(sample, rows);
   const limit = Math.ceil(Math.log2(Math.max(2, size)));
@@ -30,6 +32,7 @@ export function fitForest(
   const cover: number[] = [];
   const order = Uint32Array.from({ length: rows }, (_, r) => r);
   for (let t = 0; t < trees; t++) {
+    await turn?.();
     // The first places of a shuffle, begun anew on what the last tree left.
     for (let i = 0; i < size; i++) {
       const j = random.integer(i, rows - 1);

@@ -12,10 +12,20 @@ import { FOREST_CODE, NETWORK_CODE } from '../checkpoint/part-codes.ts';
 import type { TrainingSteps } from '../checkpoint/training-steps.ts';
 import { type LabelledTable, selectRows } from '../labelled-table.ts';
 import type { HybridConfig } from './config.ts';
-import { fitAutoencoder } from './fit-autoencoder.ts';
+import { type EpochProgress, fitAutoencoder } from './fit-autoencoder.ts';
 import { fitEncoding } from './fit-encoding.ts';
 import { fitForest } from './fit-forest.ts';
 import { fitTail } from './fit-tail.ts';
+import type { OpenGradients } from './gradient-source.ts';
+
+/** What else takes part while detectors are fitted; they do not depend on it. */
+export interface DetectorWatch {
+  /** Called often: who slows training down, or breaks it off, does it here. */
+  readonly turn?: (() => Promise<void>) | undefined;
+  /** Where gradients of the autoencoder are summed; on points of this process where absent. */
+  readonly gradients?: OpenGradients | undefined;
+  readonly onEpoch?: ((epoch: EpochProgress) => void | Promise<void>) | undefined;
+}
 
 export interface NoveltyInput {
   readonly table: LabelledTable;
@@ -26,6 +36,7 @@ export interface NoveltyInput {
   readonly categories: readonly number[];
   readonly config: HybridConfig;
   readonly random: SeededRandom;
+  readonly watch?: DetectorWatch | undefined;
   readonly steps?: TrainingSteps | undefined;
 }
 
@@ -36,6 +47,7 @@ const NO_TAIL: ScoreTail = { scores: Float32Array.of(0), levels: Float32Array.of
 /** Fits the detectors on normal traffic, their levels on held-out normal traffic, and keeps attacks to compare with. */
 export async function fitNovelty(input: NoveltyInput): Promise<NoveltyParts> {
   const { table, train, held, categories, config, random, steps } = input;
+  const { turn, gradients: open, onEpoch } = input.watch ?? {};
   const isNormal = (r: number): boolean => table.labels[r] === 0;
   const normals = train.filter(isNormal);
   const encoding = fitEncoding(table, normals, categories, { categoryScale: 1 });
@@ -50,20 +62,20 @@ export async function fitNovelty(input: NoveltyInput): Promise<NoveltyParts> {
   const { forestTrees: trees, forestSample: sample, autoencoder: hidden, autoencoderEpochs: epochs } = config;
   // Forks are taken in order, whether or not their part was fitted before.
   const [forestRandom, autoencoderRandom] = [random.fork(), random.fork()];
-  const forest = () => fitForest(points, width, { trees, sample }, forestRandom);
+  const forest = () => fitForest(points, width, { trees, sample, turn }, forestRandom);
   const autoencoder = () =>
     fitAutoencoder(
       points,
       width,
-      { hidden, epochs, batch: BATCH, learningRate: LEARNING_RATE },
+      { hidden, epochs, batch: BATCH, learningRate: LEARNING_RATE, open, turn, onEpoch },
       autoencoderRandom,
     );
   const parts: NoveltyParts = {
     encoding,
     normals: points,
-    forest: steps === undefined ? forest() : await steps.part('forest', forest, FOREST_CODE),
+    forest: steps === undefined ? await forest() : await steps.part('forest', forest, FOREST_CODE),
     autoencoder:
-      steps === undefined ? autoencoder() : await steps.part('autoencoder', autoencoder, NETWORK_CODE),
+      steps === undefined ? await autoencoder() : await steps.part('autoencoder', autoencoder, NETWORK_CODE),
     tails: perDetector(() => NO_TAIL),
     weights: config.weights,
     cap: config.cap,

@@ -7,14 +7,12 @@ export interface LayerGradients {
   readonly biases: Float32Array;
 }
 
-export interface BackwardBuffers {
-  /** What the forward pass left, Float32Array, batch x outputs of each layer. */
-  readonly outputs: readonly Float32Array[];
-  /** Derivative of the loss by each layer's output; the caller fills the last. */
-  readonly deltas: readonly Float32Array[];
-  /** Written. */
-  readonly gradients: readonly LayerGradients[];
-}
+/** Steps of a gradient sum in 1: what a row says of a weight is rounded to them, and kept within +-64. */
+export const GRADIENT_STEPS = 65_536;
+/** Rows of a batch at most: each adds 2^22 steps at most, and the sum is an int32. */
+export const MAX_BATCH = 511;
+/** Numbers that stand behind the gradients: rows, and their loss in two parts. */
+export const LOSS_NUMBERS = 3;
 
 /** Layers of these widths; weights uniform in +-sqrt(6 / inputs) (He et al., 2015), biases 0. */
 export function newNetwork(widths: readonly number[], random: SeededRandom): DenseNetwork {
@@ -33,67 +31,36 @@ export function layerGradients(network: DenseNetwork): LayerGradients[] {
   }));
 }
 
-/**
- * Backpropagation through the layers: dW = delta^T x, db = sum of delta, delta of the layer before = delta W where its
- * output is above 0. Sums run over rows (and outputs) in order, each sum in float32 steps. Hot.
- */
-export function backwardNetwork(
-  network: DenseNetwork,
-  input: Float32Array,
-  rows: number,
-  { outputs, deltas, gradients }: BackwardBuffers,
-): void {
-  for (let l = network.length - 1; l >= 0; l--) {
-    const layer = network[l] as DenseLayer;
-    const x = l === 0 ? input : (outputs[l - 1] as Float32Array);
-    const delta = deltas[l] as Float32Array;
-    addWeightGradients(layer, x, delta, rows, gradients[l] as LayerGradients);
-    if (l > 0) passBack(layer, x, delta, rows, deltas[l - 1] as Float32Array);
-  }
+/** Weights and biases of a network of these widths. */
+export function parameterCount(widths: readonly number[]): number {
+  return widths.slice(1).reduce((sum, outputs, l) => sum + ((widths[l] as number) + 1) * outputs, 0);
 }
 
-function addWeightGradients(
-  { inputs, outputs }: DenseLayer,
-  x: Float32Array,
-  delta: Float32Array,
-  rows: number,
-  { weights, biases }: LayerGradients,
-): void {
-  weights.fill(0);
-  biases.fill(0);
-  for (let r = 0; r < rows; r++) {
-    const from = r * inputs;
-    for (let o = 0; o < outputs; o++) {
-      const d = delta[r * outputs + o] as number;
-      if (d === 0) continue;
-      biases[o] = (biases[o] as number) + d;
-      const w = o * inputs;
-      for (let i = 0; i < inputs; i++) {
-        weights[w + i] = (weights[w + i] as number) + d * (x[from + i] as number);
-      }
+/** Length of a vector of sums: weights and biases layer by layer, in steps, then rows and loss. */
+export function gradientLength(widths: readonly number[]): number {
+  return parameterCount(widths) + LOSS_NUMBERS;
+}
+
+/** Reads a vector of sums as gradients, each step worth `step`. */
+export function readGradients(sums: Int32Array, step: number, gradients: readonly LayerGradients[]): void {
+  let at = 0;
+  for (const { weights, biases } of gradients) {
+    for (const part of [weights, biases]) {
+      for (let i = 0; i < part.length; i++) part[i] = (sums[at++] as number) * step;
     }
   }
 }
 
-function passBack(
-  { inputs, outputs, weights }: DenseLayer,
-  x: Float32Array,
-  delta: Float32Array,
-  rows: number,
-  before: Float32Array,
-): void {
-  for (let r = 0; r < rows; r++) {
-    const from = r * inputs;
-    before.fill(0, from, from + inputs);
-    for (let o = 0; o < outputs; o++) {
-      const d = delta[r * outputs + o] as number;
-      if (d === 0) continue;
-      const w = o * inputs;
-      for (let i = 0; i < inputs; i++) {
-        before[from + i] = (before[from + i] as number) + d * (weights[w + i] as number);
-      }
-    }
-    // x is the rectified output of the layer before: 0 where the rectifier was shut.
-    for (let i = from; i < from + inputs; i++) if (x[i] === 0) before[i] = 0;
+/** All parameters in the order of the sums; a copy. */
+export function packNetwork(network: DenseNetwork): Float32Array<ArrayBuffer> {
+  const packed = new Float32Array(
+    network.reduce((sum, { weights, biases }) => sum + weights.length + biases.length, 0),
+  );
+  let at = 0;
+  for (const { weights, biases } of network) {
+    packed.set(weights, at);
+    packed.set(biases, at + weights.length);
+    at += weights.length + biases.length;
   }
+  return packed;
 }

@@ -27,7 +27,7 @@ import { fitNovelty } from './fit-novelty.ts';
 import { meanEnsemble } from './merge-ensembles.ts';
 
 /** Name and version of this trainer, for the provenance of what it trains. */
-export const HYBRID_TRAINER = 'ai-guardian hybrid 2';
+export const HYBRID_TRAINER = 'ai-guardian hybrid 3';
 
 /**
  * Trains a hybrid: ensembles of boosted trees exposed to made-up rows, averaged, and detectors fitted on normal traffic
@@ -77,6 +77,7 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
     config: hybrid,
     random: random.fork(),
     steps: input.steps,
+    watch: input.detectors,
   });
   const train = selectRows(table, rows);
   const named = config.kinds ? await nameKinds(train, categories, config, input) : undefined;
