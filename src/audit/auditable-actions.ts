@@ -87,7 +87,10 @@ export const AUDITABLE_ACTIONS = {
   'key.generate': { about: 'A key is made.', from: ['KeyStore.generate'] },
   'key.retire': { about: 'A key is no longer used for new things.', from: ['KeyStore.retire'] },
   'key.disable': { about: 'The store refuses every use of a key.', from: ['KeyStore.revoke'] },
-  'key.sign': { about: 'A key signs; log keys are counted instead.', from: ['KeyStore.sign'] },
+  'key.sign': {
+    about: 'A key signs; keys of the log and of members are counted instead.',
+    from: ['KeyStore.sign'],
+  },
   'key.wrap': { about: 'A data key is wrapped.', from: ['KeyStore.wrap'] },
   'key.unwrap': { about: 'A data key is unwrapped.', from: ['KeyStore.unwrap'] },
   'access.add': {
@@ -100,6 +103,19 @@ export const AUDITABLE_ACTIONS = {
     from: ['POST /v1/training/keys'],
   },
   'data.open': { about: 'Such a key is handed out again.', from: ['POST /v1/training/keys/open'] },
+  'roster.identity': {
+    about:
+      'The public part of an identity for secure training is asked for; its key is made where there is none.',
+    from: ['POST /v1/training/identities'],
+  },
+  'roster.sign': {
+    about: 'A roster of a secure training is signed.',
+    from: ['POST /v1/training/rosters'],
+  },
+  'roster.join': {
+    about: 'This site takes part in a secure training as a member of a roster.',
+    from: ['POST /v1/training/memberships'],
+  },
   'features.extract': {
     about: 'Features of a source are made: for a file, for training, or live.',
     from: ['POST /v1/extractions'],
@@ -120,7 +136,7 @@ export const AUDITABLE_ACTIONS = {
 /**
  * What changes something and is to stand in no log, and why: traffic and what is found in it are kept by the detections,
  * and a verification changes nothing. The number of a checkpoint rises with each tree: it is the mark that the next one is
- * held to. It is not part of what coverage counts.
+ * held to. It is not part of what coverage counts. What a member of a secure training signs rests on its `roster.join`.
  */
 export const NOT_AUDITABLE = [
   'POST /v1/events',
@@ -129,6 +145,7 @@ export const NOT_AUDITABLE = [
   'POST /v1/audit/verify',
   'POST /v1/training/checkpoints/:name',
   'DELETE /v1/training/checkpoints/:name',
+  'POST /v1/training/memberships/sign',
   'POST /v2/models/:name/infer',
   'POST /v2/models/:name/versions/:version/infer',
 ] as const;

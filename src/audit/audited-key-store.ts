@@ -9,7 +9,8 @@ export interface AuditedKeyStoreOptions {
 
 /**
  * A key store whose every use of a key stands in the log, intent before use. Signing with a log key is counted and
- * not logged: it is how checkpoints are made, and logging it would never end.
+ * not logged: it is how checkpoints are made, and logging it would never end. So is what a member of a secure training says,
+ * thousands of times a run: that it takes part stands in the log before the first of them.
  */
 export function auditedKeyStore(
   store: KeyStore,
@@ -24,6 +25,7 @@ export class AuditedKeyStore implements KeyStore {
   readonly #log: AuditLog;
   readonly #principal: string;
   #logSignatures = 0;
+  #memberSignatures = 0;
 
   constructor(store: KeyStore, log: AuditLog, principal: string) {
     this.#store = store;
@@ -38,6 +40,11 @@ export class AuditedKeyStore implements KeyStore {
   /** Signatures made with log keys through this store. */
   get logSignatures(): number {
     return this.#logSignatures;
+  }
+
+  /** Signatures made as a member of secure trainings through this store. */
+  get memberSignatures(): number {
+    return this.#memberSignatures;
   }
 
   list(): Promise<readonly KeyInfo[]> {
@@ -65,8 +72,10 @@ export class AuditedKeyStore implements KeyStore {
   }
 
   async sign(keyId: string, message: Uint8Array): Promise<Uint8Array> {
-    if ((await this.#store.find(keyId))?.purpose === 'log-signing') {
-      this.#logSignatures++;
+    const purpose = (await this.#store.find(keyId))?.purpose;
+    if (purpose === 'log-signing' || purpose === 'member-signing') {
+      if (purpose === 'log-signing') this.#logSignatures++;
+      else this.#memberSignatures++;
       return this.#store.sign(keyId, message);
     }
     return this.#audited('key.sign', keyId, { message: sha256(message) }, () =>

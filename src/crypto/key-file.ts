@@ -19,15 +19,15 @@ export interface StoredKey {
 }
 
 /**
- * `keys.json`, versions 1 and 2: canonical JSON and a line feed. What is public stands in clear, so that a verifier can
+ * `keys.json`, versions 1 to 3: canonical JSON and a line feed. What is public stands in clear, so that a verifier can
  * read public keys without the unlock secret. `sealed` holds the private parts (each a big-endian uint32 length and
  * its bytes, in the order of `keys`), encrypted with AES-256-GCM; `v`, `format`, `unlock`, `keys` are its associated
  * data. `check` tells a wrong secret from a changed file. `digest` covers all else and finds plain damage before any
  * work is spent on the secret.
  */
 export interface KeyFile {
-  /** 2 where there is a key of a purpose that version 1 did not have. */
-  readonly v: 1 | 2;
+  /** The lowest version that has the purposes of all keys. */
+  readonly v: 1 | 2 | 3;
   readonly format: 'ai-guardian-keys';
   readonly unlock: UnlockRecord;
   readonly keys: readonly KeyInfo[];
@@ -41,7 +41,7 @@ const TAG_BYTES = 16;
 const STATES: readonly KeyState[] = ['active', 'retired', 'revoked'];
 
 export function encodeKeyFile(unlock: UnlockRecord, keys: readonly StoredKey[], with_: UnlockKeys): string {
-  const v = keys.some(({ info }) => !INITIAL_PURPOSES.includes(info.purpose)) ? 2 : 1;
+  const v = versionOf(keys.map(({ info }) => info));
   const head = { v, format: 'ai-guardian-keys', unlock, keys: keys.map((key) => key.info) } as const;
   const nonce = randomBytes(12);
   const cipher = with_.encryption.use((key) =>
@@ -67,6 +67,13 @@ export function encodeKeyFile(unlock: UnlockRecord, keys: readonly StoredKey[], 
   return `${canonicalJson({ ...body, digest: sha256Hex(canonicalJson(body)) })}\n`;
 }
 
+/** Version 1 had the first purposes, 2 second signatures beside them. */
+function versionOf(keys: readonly KeyInfo[]): KeyFile['v'] {
+  const later = keys.filter(({ purpose }) => !INITIAL_PURPOSES.includes(purpose));
+  if (later.length === 0) return 1;
+  return later.every(({ purpose }) => purpose === 'post-quantum-signing') ? 2 : 3;
+}
+
 /** Reads the file without opening it. Throws `crypto.integrity` unless every byte is as it was written. */
 export function parseKeyFile(text: string): KeyFile {
   if (!text.endsWith('\n')) throw changed('it does not end with a line feed');
@@ -76,7 +83,7 @@ export function parseKeyFile(text: string): KeyFile {
   } catch (cause) {
     throw changed('it is not canonical json', cause);
   }
-  if (!isKeyFile(value)) throw changed('it is not of version 1 or 2');
+  if (!isKeyFile(value)) throw changed('it is not of version 1, 2 or 3');
   const { digest, ...body } = value;
   if (sha256Hex(canonicalJson(body)) !== digest) throw changed('its digest does not fit');
   return value;
@@ -125,7 +132,7 @@ function isKeyFile(value: unknown): value is KeyFile {
   if (typeof value !== 'object' || value === null) return false;
   const file = value as Record<string, unknown>;
   return (
-    (file.v === 1 || file.v === 2) &&
+    (file.v === 1 || file.v === 2 || file.v === 3) &&
     file.format === 'ai-guardian-keys' &&
     isUnlockRecord(file.unlock) &&
     Array.isArray(file.keys) &&

@@ -51,6 +51,8 @@ const SIGNING: readonly KeyPurpose[] = [
   'evaluator-signing',
   'log-signing',
   'post-quantum-signing',
+  'member-signing',
+  'roster-signing',
 ];
 const message = Buffer.from('a message');
 
@@ -81,7 +83,7 @@ for (const { kind, make } of KINDS) {
       if (made === undefined) return;
       const { store } = made;
       await assert.rejects(store.active('post-quantum-signing'), { code: 'crypto.key-missing' });
-      await store.generate('post-quantum-signing');
+      for (const purpose of SIGNING.slice(3)) await store.generate(purpose);
       for (const purpose of SIGNING) {
         const { id, algorithm, publicKeyPem = '' } = await store.active(purpose);
         // ECDSA numbers with a leading zero byte turn up once in some 128 signatures.

@@ -5,7 +5,9 @@ export type KeyPurpose =
   | 'evaluator-signing'
   | 'log-signing'
   | 'wrapping'
-  | 'post-quantum-signing';
+  | 'post-quantum-signing'
+  | 'member-signing'
+  | 'roster-signing';
 export type KeyAlgorithm = 'ecdsa-p256' | 'ed25519' | 'aes-256' | 'ml-dsa-65';
 
 /**
@@ -22,8 +24,13 @@ export const INITIAL_PURPOSES: readonly KeyPurpose[] = [
   'wrapping',
 ];
 
-/** Every purpose; a key for second signatures is made when they are first asked for. */
-export const KEY_PURPOSES: readonly KeyPurpose[] = [...INITIAL_PURPOSES, 'post-quantum-signing'];
+/** Every purpose; the keys of the later ones are made when they are first asked for. */
+export const KEY_PURPOSES: readonly KeyPurpose[] = [
+  ...INITIAL_PURPOSES,
+  'post-quantum-signing',
+  'member-signing',
+  'roster-signing',
+];
 
 /** What a key of each purpose is made of. */
 export const PURPOSE_ALGORITHMS: Readonly<Record<KeyPurpose, KeyAlgorithm>> = {
@@ -35,6 +42,10 @@ export const PURPOSE_ALGORITHMS: Readonly<Record<KeyPurpose, KeyAlgorithm>> = {
   wrapping: 'aes-256',
   // FIPS 204; a second signature beside that of model-signing.
   'post-quantum-signing': 'ml-dsa-65',
+  // What a member of a secure training says; many a run, so counted and not logged one by one.
+  'member-signing': 'ed25519',
+  // Rosters of secure trainings, as their approver.
+  'roster-signing': 'ed25519',
 };
 
 /** The public side of one key. */

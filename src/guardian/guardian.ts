@@ -44,6 +44,7 @@ import type { CertificateNotes } from './certificate-notes.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
 import { ModelShelf } from './model-shelf.ts';
+import { SecureIdentities } from './secure-identities.ts';
 import { TrainingKeys } from './training-keys.ts';
 
 export interface GuardianOptions {
@@ -100,6 +101,7 @@ export class Guardian {
   readonly monitor: Monitor;
   readonly updates: UpdateService;
   readonly trainingKeys: TrainingKeys;
+  readonly identities: SecureIdentities;
   readonly #owner: StateOwner;
   readonly #publisher: CheckpointPublisher;
   readonly #denials: DenialCollapser;
@@ -135,6 +137,7 @@ export class Guardian {
       folder: join(this.stateFolder, 'updates'),
     });
     this.trainingKeys = new TrainingKeys({ keys, log, database: this.database });
+    this.identities = new SecureIdentities({ keys, log });
     const { metrics, logger, monitor } = this;
     const { indicators } = options;
     const knowledge = new FeatureKnowledge({

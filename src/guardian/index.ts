@@ -2,4 +2,10 @@ export type { HostReport } from './feature-knowledge.ts';
 export { Guardian, type GuardianOptions } from './guardian.ts';
 export type { FlowOutcome, IngestOptions, IngestResult } from './live-route.ts';
 export { openGuardian } from './open-guardian.ts';
+export {
+  type Membership,
+  SecureIdentities,
+  type SecureIdentity,
+  type SecureRole,
+} from './secure-identities.ts';
 export { type CheckpointMark, TrainingKeys } from './training-keys.ts';

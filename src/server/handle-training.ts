@@ -1,4 +1,5 @@
 import type { SecretBuffer } from '../crypto/index.ts';
+import type { SignedRoster } from '../training/index.ts';
 import type { Handlers } from './handler.ts';
 
 export const trainingHandlers = {
@@ -22,6 +23,19 @@ export const trainingHandlers = {
   'DELETE /v1/training/checkpoints/:name': async ({ guardian, path, query }) => {
     await guardian.trainingKeys.forget(path.name, query.key);
     return {};
+  },
+  'POST /v1/training/identities': async ({ guardian, body, caller }) =>
+    await guardian.identities.identity(body.role, caller.principal),
+  'POST /v1/training/rosters': async ({ guardian, body, caller }) =>
+    await guardian.identities.signRoster(body.roster, caller.principal),
+  'POST /v1/training/memberships': async ({ guardian, body, caller }) => {
+    // `verifyRoster` reads the roster itself, to the last field.
+    const signed = body.signed as unknown as SignedRoster;
+    return await guardian.identities.join(signed, body.approver, caller.principal);
+  },
+  'POST /v1/training/memberships/sign': async ({ guardian, body }) => {
+    const signature = await guardian.identities.sign(Buffer.from(body.message, 'base64'));
+    return { signature: Buffer.from(signature).toString('base64') };
   },
 } satisfies Partial<Handlers>;
 

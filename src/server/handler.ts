@@ -25,6 +25,7 @@ export type ServedGuardian = Pick<
   | 'monitor'
   | 'updates'
   | 'trainingKeys'
+  | 'identities'
   | 'blobs'
   | 'modelName'
   | 'load'

@@ -4,6 +4,8 @@ import { SERVER_LIMITS } from './limits.ts';
 import { modelPath } from './requests.ts';
 
 const { bodyBytes } = SERVER_LIMITS;
+/** A message of a member names a share for each of 255 members. */
+const messageBytes = 1 << 18;
 
 const purpose = z.enum(['data', 'checkpoint']);
 const subject = z.string().min(1).max(1_024).describe('what is sealed: a file or a model in training');
@@ -32,6 +34,12 @@ const mark = z.strictObject({
   dataKeyId: z.string().regex(/^checkpoint-[0-9a-f]{16}$/),
   counter: z.int().min(0),
 });
+
+const publicKey = {
+  algorithm: z.enum(['ecdsa-p256', 'ed25519']),
+  publicKeyPem: z.string().max(4_096),
+};
+const signedRoster = z.strictObject({ roster: z.looseObject({}), signature: z.string().max(1_024) });
 
 /** Routes of sealed training data and of checkpoints; part of `ROUTES`, which checks their form. */
 export const TRAINING_ROUTES = {
@@ -69,5 +77,40 @@ export const TRAINING_ROUTES = {
     path: modelPath,
     query: z.strictObject({ key: mark.shape.dataKeyId.optional() }),
     answer: answers.anyObject,
+  },
+  'POST /v1/training/identities': {
+    role: 'admin',
+    about: 'The public part of the key by which this site speaks in secure trainings; makes it.',
+    body: z.strictObject({ role: z.enum(['member', 'approver']) }),
+    bodyBytes,
+    answer: z.looseObject({ keyId: z.string(), publicKeyPem: z.string() }),
+  },
+  'POST /v1/training/rosters': {
+    role: 'admin',
+    about: 'Signs the roster of a secure training, as its approver.',
+    body: z.strictObject({ roster: z.looseObject({}) }),
+    bodyBytes,
+    answer: signedRoster,
+    status: 201,
+  },
+  'POST /v1/training/memberships': {
+    role: 'admin',
+    about: 'Takes part in a secure training, as a member of a roster that the approver signed.',
+    body: z.strictObject({ signed: signedRoster, approver: z.strictObject(publicKey) }),
+    bodyBytes,
+    answer: z.strictObject({ roster: z.string(), member: z.string() }),
+    status: 201,
+  },
+  'POST /v1/training/memberships/sign': {
+    role: 'admin',
+    about: 'Signs a message of such a member.',
+    body: z.strictObject({
+      message: z
+        .string()
+        .max(messageBytes)
+        .regex(/^[A-Za-z0-9+/]+={0,2}$/, 'expected base64'),
+    }),
+    bodyBytes: messageBytes + 1_024,
+    answer: z.strictObject({ signature: z.string() }),
   },
 } as const;

@@ -28,8 +28,12 @@ export {
   DistributedTraining,
   type DistributionOptions,
 } from './distributed/distributed-training.ts';
+export { memberSubject } from './distributed/member-request.ts';
+export type { PrivacyOptions } from './distributed/privacy.ts';
+export { replayBooster } from './distributed/replay-training.ts';
 export { SecureMember, type SecureMemberOptions } from './distributed/secure-member.ts';
 export {
+  SECURE_TRAINING_DEFAULTS,
   type SecureRecord,
   SecureTraining,
   type SecureTrainingOptions,
@@ -55,6 +59,23 @@ export {
   type UnseenTypesFold,
   type UnseenTypesValidation,
 } from './leave-types-out.ts';
+export {
+  AnsweredRounds,
+  type AnsweredState,
+  decodeAnswered,
+  encodeAnswered,
+} from './secure/answered-rounds.ts';
+export { toBeSigned } from './secure/messages.ts';
+export {
+  checkRoster,
+  leastThreshold,
+  type Roster,
+  rosterBytes,
+  rosterDigest,
+  type SignedRoster,
+  type TrustedApprover,
+  verifyRoster,
+} from './secure/roster.ts';
 export { type Stump, type StumpOptions, trainStump } from './stump.ts';
 export { trainDetector } from './train-detector.ts';
 export { TRAINER, type TrainModelInput, trainModel } from './train-model.ts';

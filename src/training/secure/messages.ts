@@ -166,6 +166,22 @@ export function isSameId(a: AggregationId, b: AggregationId): boolean {
   return isSameSum && a.question === b.question;
 }
 
+const signedSchema = z.looseObject({ roster: digest, from: memberId });
+
+/** Under which roster and as whom a message is to be signed; undefined where it is none of secure aggregation. */
+export function toBeSigned(
+  message: Uint8Array,
+): { readonly roster: Digest; readonly from: string } | undefined {
+  const text = new TextDecoder().decode(message);
+  const [domain] = text.split('\n', 1);
+  if (domain !== 'guardian-aggregation-v1') return undefined;
+  try {
+    return signedSchema.parse(JSON.parse(text.slice(domain.length + 1)));
+  } catch {
+    return undefined;
+  }
+}
+
 function signedBytes(roster: Roster, content: Omit<Signed<Phase>, 'signature'>): Uint8Array {
   return new TextEncoder().encode(
     `guardian-aggregation-v1\n${canonicalJson({ roster: rosterDigest(roster), ...content })}`,

@@ -62,30 +62,45 @@ export function rosterDigest(roster: Roster): Digest {
 
 /** The roster, if the approver signed it and its rules hold. Throws `training.roster-refused`. */
 export function verifyRoster(signed: SignedRoster, approver: TrustedApprover): Roster {
-  const refuse = (why: string): never => {
-    throw new TrainingError('training.roster-refused', why);
-  };
-  const parsed = rosterSchema.safeParse(signed.roster);
-  if (!parsed.success)
-    return refuse(`expected a roster, got one whose ${parsed.error.issues[0]?.path.join('.')} is not`);
-  const roster = parsed.data;
-  const signature = Buffer.from(signed.signature, 'base64');
+  const roster = parseRoster(signed?.roster);
+  const signature = Buffer.from(String(signed.signature), 'base64');
   if (!verifySignature(approver.publicKeyPem, approver.algorithm, rosterBytes(roster), signature)) {
-    return refuse(`the signature of ${roster.approver} does not verify`);
+    throw refused(`the signature of ${roster.approver} does not verify`);
   }
-  const { members, threshold, minGroup } = roster;
-  if (new Set(members.map(({ id }) => id)).size < members.length) return refuse('a member is named twice');
+  checkRules(roster, approver);
+  return roster;
+}
+
+/** A roster that may be signed by this approver. Throws `training.roster-refused`. */
+export function checkRoster(roster: unknown, approver: TrustedApprover): Roster {
+  const parsed = parseRoster(roster);
+  checkRules(parsed, approver);
+  return parsed;
+}
+
+function parseRoster(roster: unknown): Roster {
+  const parsed = rosterSchema.safeParse(roster);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw refused(`expected a roster, got one whose ${issue?.path.join('.')} is not: ${issue?.message}`);
+}
+
+function checkRules({ members, threshold, minGroup }: Roster, approver: TrustedApprover): void {
+  if (new Set(members.map(({ id }) => id)).size < members.length) throw refused('a member is named twice');
   if (new Set(members.map(({ publicKeyPem }) => publicKeyPem)).size < members.length) {
-    return refuse('two members have one key');
+    throw refused('two members have one key');
   }
   if (members.some(({ publicKeyPem }) => publicKeyPem === approver.publicKeyPem)) {
-    return refuse('the approver is a member');
+    throw refused('the approver is a member');
   }
   if (threshold < leastThreshold(members.length) || threshold > members.length) {
-    return refuse(
+    throw refused(
       `expected a threshold from ${leastThreshold(members.length)} to ${members.length}, got ${threshold}`,
     );
   }
-  if (minGroup > members.length) return refuse(`expected minGroup up to ${members.length}, got ${minGroup}`);
-  return roster;
+  if (minGroup > members.length) throw refused(`expected minGroup up to ${members.length}, got ${minGroup}`);
+}
+
+function refused(why: string): TrainingError {
+  return new TrainingError('training.roster-refused', why);
 }
