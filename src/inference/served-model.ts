@@ -12,6 +12,8 @@ import {
   type ColumnArrays,
   newColumnArrays,
 } from './score-columns.ts';
+import { CircuitBreaker } from './service/circuit-breaker.ts';
+import { BREAKER_DEFAULTS } from './service/config.ts';
 
 /** What scoring needs of a verified model. Only `Engine.load` makes one of these from outside. */
 export interface ModelToServe {
@@ -59,6 +61,7 @@ export class ServedModel {
   readonly #model: DetectionModel;
   readonly #batchSize: number;
   #watch: CertificateWatch | undefined;
+  #breaker = new CircuitBreaker({ config: BREAKER_DEFAULTS, random: Math.random });
 
   /** `operatingPoint` chooses among the model's thresholds where it has that one; left out, the model's own. */
   constructor(served: ModelToServe, batchSize: number, operatingPoint?: OperatingPointName) {
@@ -91,6 +94,16 @@ export class ServedModel {
   /** To be called before it serves; what is decided before that has no certificate. */
   watchCertificate(watch: CertificateWatch): void {
     this.#watch = watch;
+  }
+
+  /** Says whether it may be asked. A model that is loaded again has another one. */
+  get breaker(): CircuitBreaker {
+    return this.#breaker;
+  }
+
+  /** To be called before it serves. */
+  breakBy(breaker: CircuitBreaker): void {
+    this.#breaker = breaker;
   }
 
   /**
@@ -132,7 +145,8 @@ export class ServedModel {
 
   /**
    * From the probabilities and kinds of rows [from, to) in `out` to verdicts and what the certificate says of them; shows
-   * the rows to the certificate's watch. Throws `inference.model-failed` where a probability is none.
+   * the rows to the certificate's watch. Throws where a probability is none: `inference.output-corrupt`, and
+   * `inference.model-failed` for a row with missing or infinite values, of which some models know nothing.
    */
   decide(
     batch: FeatureBatch,
@@ -141,11 +155,12 @@ export class ServedModel {
     confidenceThreshold: number,
     out: ColumnArrays,
   ): void {
-    const { threshold } = this;
+    const { threshold, columns } = this;
     const { probability, verdict, kind, certificate } = out;
     for (let row = from; row < to; row++) {
       const p = probability[row] as number;
-      if (!(p >= 0 && p <= 1)) throw notAProbability(p);
+      if (!(p >= 0 && p <= 1))
+        throw notAProbability(p, batch.values.subarray(row * columns, (row + 1) * columns));
       const isAttack = p >= threshold;
       verdict[row] = isAttack ? ATTACK : BENIGN;
       if (!isAttack) kind[row] = -1;
@@ -235,6 +250,11 @@ function noveltyOf(model: DetectionModel, row: Float32Array): Score['novelty'] {
   return { says: 'unlike anything in training', distance, ...(nearest !== undefined && { nearest }) };
 }
 
-function notAProbability(value: number): InferenceError {
-  return new InferenceError('inference.model-failed', `expected a probability, the model gave ${value}`);
+/** What a client may have sent must not take a model out of service. */
+function notAProbability(value: number, row?: Float32Array): InferenceError {
+  const isWhole = row === undefined || row.every((each) => Number.isFinite(each));
+  return new InferenceError(
+    isWhole ? 'inference.output-corrupt' : 'inference.model-failed',
+    `expected a probability, the model gave ${value}`,
+  );
 }
