@@ -12,11 +12,14 @@ import {
   runConstants,
 } from '../boosting.ts';
 import { TrainingError } from '../errors.ts';
+import type { GradientSource, OpenGradients } from '../hybrid/gradient-source.ts';
+import { gradientLength } from '../hybrid/network-gradients.ts';
 import { LeasedSummation } from './leased-summation.ts';
+import { encodePoints, type NetworkPlan, packParameters } from './network-shard.ts';
 import { RemoteSource } from './remote-source.ts';
 import { checkLeafSums, planColumns, type RunPlan } from './run-plan.ts';
 import { RunStore } from './run-store.ts';
-import { cutShard, encodeShard } from './shard-rows.ts';
+import { cutShard, encodeShard, shardStart } from './shard-rows.ts';
 import { wireTree } from './wire-tree.ts';
 import { WorkerRoll } from './worker-roll.ts';
 
@@ -58,6 +61,34 @@ export class DistributedTraining {
   /** Throws `training.workers-missing` and `training.lease-lost`. */
   readonly booster: Booster = (training, options) => this.#boost(training, options);
 
+  /** Sums the gradients of a network on the workers. Throws as `booster`. */
+  readonly gradients: OpenGradients = async (points, plan) => {
+    const { bus, waitMs, answerMs } = this.#options;
+    const run = this.#nextRun();
+    const work: NetworkPlan = { v: 1, kind: 'network', run, ...plan, widths: [...plan.widths] };
+    const { lease, shards } = await this.#begin(run);
+    const width = plan.widths[0] as number;
+    const cut = (shard: number) => shardStart(plan.rows, shard, shards);
+    const summation = new LeasedSummation({
+      ...{ bus, roll: this.#roll, plan: work, shards, answerMs, waitMs },
+      rowsOf: (shard) =>
+        encodePoints(points.subarray(cut(shard) * width, cut(shard + 1) * width), cut(shard), width),
+      ...{ epoch: lease.token, lost: lease.lost },
+    });
+    return {
+      sum: async (parameters, { epoch, batch }) => {
+        // Nothing stays with the workers from batch to batch: each is a round.
+        await summation.startRound(batch, []);
+        const question = { kind: 'gradients', epoch, batch, parameters: packParameters(parameters) } as const;
+        return await summation.ask(question, gradientLength(plan.widths));
+      },
+      close: async () => {
+        await summation.close();
+        await lease.release().catch(() => {}); // Lost, or it runs out by itself.
+      },
+    } satisfies GradientSource;
+  };
+
   /** The run is over, its result safe: what it left on the bus goes. */
   async close(): Promise<void> {
     this.#roll.close();
@@ -70,10 +101,10 @@ export class DistributedTraining {
   }
 
   async #boost(training: LabelledBins, options: BoostingOptions): Promise<BoostedTrees> {
-    const { bus, workers, waitMs, answerMs } = this.#options;
+    const { bus, waitMs, answerMs } = this.#options;
     const { config, seed, validation, monotone, onProgress, classes = 2 } = options;
     checkLeafSums(config);
-    const run = `${this.#options.run}-${this.#runs++}`;
+    const run = this.#nextRun();
     const { outputs, bias, scales } = runConstants(training, config, classes);
     const plan: RunPlan = {
       ...{ v: 1, run, columns: planColumns(training.binned.binning), outputs, bias: [...bias], seed },
@@ -85,21 +116,13 @@ export class DistributedTraining {
       },
       ...{ rows: training.binned.rows, heldRows: validation?.binned.rows ?? 0, minCellRows: 1 },
     };
-    if (!(await this.#roll.waitFor(workers, waitMs))) {
-      const found = this.#roll.alive().length;
-      throw new TrainingError(
-        'training.workers-missing',
-        `expected ${workers} workers within ${waitMs} ms, got ${found}`,
-      );
-    }
-    const shards = Math.max(1, Math.min(MAX_SHARDS, this.#options.shards ?? 2 * this.#roll.alive().length));
-    const lease = await this.#lead(run);
+    const { lease, shards } = await this.#begin(run);
     const store = new RunStore(bus, run, planDigest(plan, training, validation, options));
     this.#stores.push(store);
     const resume = (await store.load()) ?? options.resume;
     const summation = new LeasedSummation({
       ...{ bus, roll: this.#roll, plan, shards, answerMs, waitMs },
-      rowsOf: (shard) => cutShard(training, validation, shard, shards),
+      rowsOf: (shard) => encodeShard(cutShard(training, validation, shard, shards)),
       ...{ epoch: lease.token, lost: lease.lost },
     });
     try {
@@ -120,6 +143,25 @@ export class DistributedTraining {
     } finally {
       await lease.release().catch(() => {}); // Lost, or it runs out by itself.
     }
+  }
+
+  /** Coordinators of one name number their runs alike. */
+  #nextRun(): string {
+    return `${this.#options.run}-${this.#runs++}`;
+  }
+
+  /** Waits for the workers and takes the lead. */
+  async #begin(run: string): Promise<{ readonly lease: Lease; readonly shards: number }> {
+    const { workers, waitMs } = this.#options;
+    if (!(await this.#roll.waitFor(workers, waitMs))) {
+      const found = this.#roll.alive().length;
+      throw new TrainingError(
+        'training.workers-missing',
+        `expected ${workers} workers within ${waitMs} ms, got ${found}`,
+      );
+    }
+    const shards = Math.max(1, Math.min(MAX_SHARDS, this.#options.shards ?? 2 * this.#roll.alive().length));
+    return { lease: await this.#lead(run), shards };
   }
 
   async #lead(run: string): Promise<Lease> {

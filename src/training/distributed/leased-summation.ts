@@ -7,20 +7,18 @@ import { TrainingError } from '../errors.ts';
 import { addVector } from './answer.ts';
 import { decodeMessage, encodeMessage, vectorOf } from './message.ts';
 import type { Notice, Operation, Question } from './operation.ts';
-import type { RunPlan } from './run-plan.ts';
-import { encodeShard, type ShardRows } from './shard-rows.ts';
 import type { Summation } from './summation.ts';
 import type { WireTree } from './wire-tree.ts';
-import { type Grant, shardContext, type WorkOrder, workAnswerSchema } from './work-order.ts';
+import { type Grant, shardContext, type WorkOrder, type WorkPlan, workAnswerSchema } from './work-order.ts';
 import { type WorkerRoll, workerSubject } from './worker-roll.ts';
 
 export interface LeasedSummationOptions {
   readonly bus: Bus;
   readonly roll: WorkerRoll;
-  readonly plan: RunPlan;
+  readonly plan: WorkPlan;
   readonly shards: number;
-  /** The rows of a shard; called when the shard is leased for the first time. */
-  readonly rowsOf: (shard: number) => ShardRows;
+  /** The rows of a shard as bytes, wiped here; called when the shard is leased for the first time. */
+  readonly rowsOf: (shard: number) => Uint8Array;
   /** Token of the coordinator's lease. */
   readonly epoch: number;
   /** Aborts when the coordinator's lease is lost. */
@@ -275,7 +273,7 @@ export class LeasedSummation implements Summation {
     const known = this.#sealed.get(shard);
     if (known !== undefined) return known;
     const publish = async (): Promise<Sealed> => {
-      const rows = encodeShard(rowsOf(shard));
+      const rows = rowsOf(shard);
       const digest = sha256(rows);
       const { blob, dataKey } = seal(rows, shardContext(plan.run, shard, digest));
       rows.fill(0);

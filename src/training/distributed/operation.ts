@@ -23,17 +23,27 @@ export const operationSchema = z.discriminatedUnion('kind', [
   /** Adds a finished tree in place of the leaves of the one that was open. */
   z.strictObject({ kind: z.literal('add-tree'), tree: wireTreeSchema }),
   z.strictObject({ kind: z.literal('loss') }),
+  /** Sums of a network's gradients over a batch, at these parameters: float32, little endian, in base64. */
+  z.strictObject({
+    kind: z.literal('gradients'),
+    epoch: z.int().min(0).max(1_000_000),
+    batch: z.int().min(0).max(0xffffffff),
+    parameters: z.base64().max(2 ** 25),
+  }),
 ]);
 
 /** What the holders of rows are asked to do, each in the same order. */
 export type Operation = z.output<typeof operationSchema>;
 
 /** Operations that are answered by a vector; the others are only told. */
-export type Question = Extract<Operation, { kind: 'open-tree' | 'divide' | 'close-tree' | 'loss' }>;
+export type Question = Extract<
+  Operation,
+  { kind: 'open-tree' | 'divide' | 'close-tree' | 'loss' | 'gradients' }
+>;
 export type Notice = Exclude<Operation, Question>;
 
 export function isQuestion(operation: Operation): operation is Question {
-  return ['open-tree', 'divide', 'close-tree', 'loss'].includes(operation.kind);
+  return ['open-tree', 'divide', 'close-tree', 'loss', 'gradients'].includes(operation.kind);
 }
 
 export function wireSplits(splits: readonly LeafSplit[]) {

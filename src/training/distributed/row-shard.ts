@@ -140,6 +140,8 @@ export class RowShard {
         writeLoss(await this.#source.validationLoss(), vector);
         return vector;
       }
+      case 'gradients':
+        throw refused('rows of trees have no gradients of a network');
       default:
         return question satisfies never;
     }
@@ -152,6 +154,7 @@ export class RowShard {
   /** Length of the answer to a question, were it asked now. */
   answerLength(question: Question): number {
     if (question.kind === 'loss') return LOSS_LENGTH;
+    if (question.kind === 'gradients') return 0;
     if (question.kind === 'open-tree') return new AnswerLayout(this.binning, question.features).leafLength;
     if (question.kind === 'divide') return question.splits.length * this.#sides * this.#layout.leafLength;
     return (this.#leaves + question.splits.length) * SUMS_LENGTH;

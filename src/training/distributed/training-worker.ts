@@ -5,14 +5,16 @@ import { open, SecretBuffer, sha256 } from '../../crypto/index.ts';
 import { TrainingError } from '../errors.ts';
 import { addVector } from './answer.ts';
 import { bytesOf, decodeMessage, encodeMessage, refused } from './message.ts';
+import { NetworkShard } from './network-shard.ts';
 import { isQuestion } from './operation.ts';
 import { RowShard } from './row-shard.ts';
-import { planBinning, type RunPlan } from './run-plan.ts';
+import { planBinning } from './run-plan.ts';
 import { decodeShard } from './shard-rows.ts';
 import {
   type Grant,
   shardContext,
   type WorkOrder,
+  type WorkPlan,
   type workAnswerSchema,
   workOrderSchema,
 } from './work-order.ts';
@@ -26,12 +28,12 @@ const IDLE_MS: Milliseconds = 600_000;
 interface Leased {
   token: number;
   readonly digest: string;
-  readonly shard: RowShard;
+  readonly shard: RowShard | NetworkShard;
 }
 
 interface Session {
   epoch: number;
-  plan: RunPlan | undefined;
+  plan: WorkPlan | undefined;
   readonly leased: Map<number, Leased>;
   timer: NodeJS.Timeout | undefined;
 }
@@ -133,15 +135,18 @@ export class TrainingWorker {
     { plan }: Session,
     shard: number,
     { object, digest, key }: NonNullable<Grant['rows']>,
-  ): Promise<RowShard> {
+  ): Promise<RowShard | NetworkShard> {
     if (plan === undefined) throw refused('a lease begins without a plan');
     const dataKey = SecretBuffer.from(Buffer.from(key, 'base64'));
     try {
       const plain = open(await this.#fetch(object), dataKey, shardContext(run, shard, digest));
       if (sha256(plain) !== digest) throw refused(`the rows of shard ${shard} are not those of their digest`);
-      const rows = decodeShard(plain, planBinning(plan));
+      const made =
+        'kind' in plan
+          ? new NetworkShard(plan, plain)
+          : new RowShard(plan, decodeShard(plain, planBinning(plan)), this.#threads);
       plain.fill(0);
-      return new RowShard(plan, rows, this.#threads);
+      return made;
     } finally {
       dataKey.wipe();
     }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Digest } from '../../base/index.ts';
+import { networkPlanSchema } from './network-shard.ts';
 import { operationSchema } from './operation.ts';
 import { planSchema } from './run-plan.ts';
 import { wireTreeSchema } from './wire-tree.ts';
@@ -24,7 +25,7 @@ export const workOrderSchema = z.strictObject({
   /** Token of the coordinator's lease. */
   epoch: z.int().min(1),
   /** With grants that begin. */
-  plan: planSchema.optional(),
+  plan: z.union([planSchema, networkPlanSchema]).optional(),
   /** Trees at the beginning of the round, with grants that begin. */
   trees: z.array(wireTreeSchema).max(1_000_000).optional(),
   grants: z.array(grantSchema).max(4096),
@@ -35,6 +36,8 @@ export const workOrderSchema = z.strictObject({
 });
 
 export type WorkOrder = z.output<typeof workOrderSchema>;
+/** What a run's shards are of: rows that trees grow on, or points of a network. */
+export type WorkPlan = NonNullable<WorkOrder['plan']>;
 export type Grant = WorkOrder['grants'][number];
 
 /** Head of the answer; the body is the sum over the granted shards. */
