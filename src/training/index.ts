@@ -29,9 +29,18 @@ export {
   type DistributionOptions,
 } from './distributed/distributed-training.ts';
 export { memberSubject } from './distributed/member-request.ts';
+export { memberRows } from './distributed/member-rows.ts';
 export type { PrivacyOptions } from './distributed/privacy.ts';
 export { replayBooster } from './distributed/replay-training.ts';
 export { SecureMember, type SecureMemberOptions } from './distributed/secure-member.ts';
+export {
+  type PublishedSecureRecord,
+  participantsOf,
+  publishedRecord,
+  publishRecord,
+} from './distributed/secure-record.ts';
+export { cutForRehearsal, startRehearsal } from './distributed/secure-rehearsal.ts';
+export type { DropoutPolicy } from './distributed/secure-summation.ts';
 export {
   SECURE_TRAINING_DEFAULTS,
   type SecureRecord,
@@ -51,7 +60,7 @@ export { type PairedDifference, pairedDifference } from './gates/paired-differen
 export { type GateInputs, medianLatencyUs, runGates, type TrainingFacts } from './gates.ts';
 export { HYBRID_TRAINER } from './hybrid/train-hybrid.ts';
 export { type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
-export { joinTables, type LabelledTable, selectRows } from './labelled-table.ts';
+export { joinTables, type LabelledTable, selectRows, tableDigest } from './labelled-table.ts';
 export {
   assignFolds,
   type LeaveTypesOutInput,

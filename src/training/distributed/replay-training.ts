@@ -58,7 +58,12 @@ class ReplaySummation implements Summation {
  */
 export function replayBooster(
   members: ReadonlyMap<string, LabelledBins>,
-  { participants, minCellRows, run, rows: counted }: SecureRecord,
+  {
+    participants,
+    minCellRows,
+    run,
+    rows: counted,
+  }: Pick<SecureRecord, 'participants' | 'minCellRows' | 'run' | 'rows'>,
   maxWeight = 1,
 ): Booster {
   return async (bins, options) => {

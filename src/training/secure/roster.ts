@@ -20,7 +20,8 @@ const memberSchema = z.strictObject({
 
 const rosterSchema = z.strictObject({
   v: z.literal(1),
-  run: z.string().min(1).max(128),
+  /** As `RunPlan` has it. */
+  run: z.string().regex(/^[a-z0-9][a-z0-9-]{0,47}$/),
   members: z.array(memberSchema).min(LEAST_GROUP).max(MAX_MEMBERS),
   /** Members who must answer for a sum to be opened; more than two thirds, so that two groups cannot both reach it. */
   threshold: z.int(),
