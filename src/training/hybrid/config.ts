@@ -41,6 +41,18 @@ export const hybridConfigSchema = z.strictObject({
    * detectors, then exposure give way where they cost more (`chooseCandidate`).
    */
   tolerance: rate.default(0.002),
+  /**
+   * Where rows have times: windows of the training part in which trees of so many rounds say what exposure costs. Where it costs
+   * more than the tolerance in any (`exposureCost`), the trees without it serve. Wider than the other tolerance, since two seeds
+   * of the same trees differ by about as much there.
+   */
+  windows: z
+    .strictObject({
+      count: z.int().min(0).max(16).default(3),
+      rounds: z.int().min(1).max(5000).default(60),
+      tolerance: rate.default(0.02),
+    })
+    .prefault({}),
   /** Trees for attacks like the known ones, on every row and column; they serve where exposure gives way. */
   known: z
     .strictObject({

@@ -120,7 +120,7 @@ test('a hybrid is the same in every run, survives its file and keeps to its fals
   assert.equal(first.threshold, balanced?.threshold);
   assert.ok(evaluateModel(first.model, first.held).metrics.fpr.value <= 0.02);
   assert.equal(first.provenance.configuration.method, 'hybrid');
-  assert.equal(first.provenance.trainer, 'ai-guardian hybrid 3');
+  assert.equal(first.provenance.trainer, 'ai-guardian hybrid 4');
 });
 
 test('an attack of a kind that training never saw is found where trees alone miss it', async () => {

@@ -25,9 +25,10 @@ import { exposeTable } from './exposed-table.ts';
 import { featureBlocks } from './feature-blocks.ts';
 import { fitNovelty } from './fit-novelty.ts';
 import { meanEnsemble } from './merge-ensembles.ts';
+import { exposureCost } from './time-windows.ts';
 
 /** Name and version of this trainer, for the provenance of what it trains. */
-export const HYBRID_TRAINER = 'ai-guardian hybrid 3';
+export const HYBRID_TRAINER = 'ai-guardian hybrid 4';
 
 /**
  * Trains a hybrid: ensembles of boosted trees exposed to made-up rows, averaged, and detectors fitted on normal traffic
@@ -63,11 +64,13 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
   }
   const random = new SeededRandom(seed);
   const held = selectRows(table, parts.calibration);
+  const isExposed = await paysOff(input, config, parts.train, random);
   const { exposed, known } = await trainTrees({ ...input, watch: held }, config, {
     rows,
     normals,
     all: parts.train,
     random,
+    isExposed,
   });
   const novelty = await fitNovelty({
     table,
@@ -104,10 +107,8 @@ export async function trainHybrid(input: TrainModelInput): Promise<TrainingResul
       hybrid.falsePositiveRates,
     );
   const withoutExposure = measure([known], silent);
-  const chosen = chooseCandidate(
-    [measure(exposed, novelty), measure(exposed, silent), withoutExposure],
-    hybrid.tolerance,
-  );
+  const wary = isExposed ? [measure(exposed, novelty), measure(exposed, silent)] : [];
+  const chosen = chooseCandidate([...wary, withoutExposure], hybrid.tolerance);
   const { calibration, margins, probability } = chosen;
   const operatingPoints = chosen === withoutExposure ? atLeastEvenOdds(chosen) : chosen.operatingPoints;
   const threshold = operatingPoints.find(({ name }) => name === hybrid.operatingPoint)?.threshold as number;
@@ -137,19 +138,57 @@ interface TreeRows {
   readonly normals: Uint32Array;
   readonly all: Uint32Array;
   readonly random: SeededRandom;
+  /** Whether the exposed ones are trained at all. */
+  readonly isExposed: boolean;
+}
+
+/** Whether exposure costs little enough in the windows of a table with times; without times nothing speaks against it. */
+async function paysOff(
+  input: TrainModelInput,
+  config: TrainingConfig,
+  rows: Uint32Array,
+  random: SeededRandom,
+): Promise<boolean> {
+  const { table, schema } = input;
+  if (!hasWindows(input, config)) return true;
+  const { rounds, tolerance } = config.hybrid.windows;
+  const cost = await exposureCost({
+    ...{ table, schema, rows, config, random: random.fork() },
+    train: async (run, rowsOfRun, seed) => {
+      const { model } = await trainModel({
+        ...input,
+        table: rowsOfRun,
+        config: { ...config, ...WHOLE_TABLE, rounds },
+        seed,
+        isWatched: false,
+        ...(input.steps && { steps: input.steps.within(`window ${run}`) }),
+        ...(input.onProgress && {
+          onProgress: progressOf(input.onProgress, run * rounds, allRounds(input, config, true)),
+        }),
+      });
+      return model.parts;
+    },
+  });
+  return cost <= tolerance;
+}
+
+function hasWindows({ table }: TrainModelInput, { split, hybrid }: TrainingConfig): boolean {
+  return table.times !== undefined && split !== 'order' && hybrid.windows.count > 0;
 }
 
 /** Ensembles exposed to made-up rows, and one for attacks like the known ones. */
 async function trainTrees(
   input: TrainModelInput,
   config: TrainingConfig,
-  { rows, normals, all, random }: TreeRows,
+  { rows, normals, all, random, isExposed }: TreeRows,
 ): Promise<{ exposed: BoostedModelParts[]; known: BoostedModelParts }> {
   const { hybrid } = config;
   const blocks = featureBlocks(input.table, normals, categoryCounts(input.schema));
+  const windows = windowRounds(input, config);
   const train = async (
     run: number,
     table: LabelledTable,
+    before: number,
     trees?: Partial<TrainingConfig>,
   ): Promise<BoostedModelParts> => {
     const { model } = await trainModel({
@@ -158,18 +197,21 @@ async function trainTrees(
       config: { ...config, ...WHOLE_TABLE, ...trees },
       seed: random.uint32(),
       ...(input.steps && { steps: input.steps.within(`draw ${run}`) }),
-      ...(input.onProgress && { onProgress: progressOf(input.onProgress, run, config) }),
+      ...(input.onProgress && {
+        onProgress: progressOf(input.onProgress, windows + before, allRounds(input, config, isExposed)),
+      }),
     });
     return model.parts;
   };
-  const known = await train(0, selectRows(input.table, all), {
+  const known = await train(0, selectRows(input.table, all), 0, {
     ...hybrid.known,
     rowFraction: 1,
     featureFraction: 1,
   });
   const exposed: BoostedModelParts[] = [];
-  for (let run = 1; run <= hybrid.draws; run++) {
-    exposed.push(await train(run, exposeTable(input.table, rows, { ...hybrid, blocks }, random.fork())));
+  for (let run = 1; isExposed && run <= hybrid.draws; run++) {
+    const made = exposeTable(input.table, rows, { ...hybrid, blocks }, random.fork());
+    exposed.push(await train(run, made, hybrid.known.rounds + (run - 1) * config.rounds));
   }
   return { exposed, known };
 }
@@ -186,15 +228,24 @@ const WHOLE_TABLE = {
   thresholdPolicy: { kind: 'fixed', value: 0.5 },
 } as const satisfies Partial<TrainingConfig>;
 
-/** Rounds of all ensembles as one run: the known one first. */
+/** Rounds of all ensembles as one run: the windows' first, then the known one's. */
 function progressOf(
   onProgress: NonNullable<TrainModelInput['onProgress']>,
-  run: number,
-  { rounds, hybrid }: TrainingConfig,
+  before: number,
+  all: number,
 ): NonNullable<TrainModelInput['onProgress']> {
-  const before = run === 0 ? 0 : hybrid.known.rounds + (run - 1) * rounds;
-  const all = hybrid.known.rounds + hybrid.draws * rounds;
   return ({ round, ...rest }) => onProgress({ ...rest, round: before + round, rounds: all });
+}
+
+function allRounds(input: TrainModelInput, config: TrainingConfig, isExposed: boolean): number {
+  const { hybrid, rounds } = config;
+  return windowRounds(input, config) + hybrid.known.rounds + (isExposed ? hybrid.draws * rounds : 0);
+}
+
+/** Two ensembles a window. */
+function windowRounds(input: TrainModelInput, config: TrainingConfig): number {
+  const { count, rounds } = config.hybrid.windows;
+  return hasWindows(input, config) ? 2 * count * rounds : 0;
 }
 
 function nameKinds(
