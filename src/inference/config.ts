@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DRIFT_DEFAULTS, OPERATING_POINTS } from '../models/index.ts';
 import { InferenceError } from './errors.ts';
+import { SERVICE_CONFIG_FIELDS } from './service/config.ts';
 
 /** The section `inference` of the configuration. */
 export const inferenceConfigSchema = z.strictObject({
@@ -53,6 +54,7 @@ export const inferenceConfigSchema = z.strictObject({
     })
     .prefault({})
     .describe('when live traffic is like the data a certificate rests on'),
+  ...SERVICE_CONFIG_FIELDS,
 });
 
 export type InferenceConfig = z.output<typeof inferenceConfigSchema>;

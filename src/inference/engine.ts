@@ -9,6 +9,9 @@ import { InferenceError } from './errors.ts';
 import type { ScoreColumns } from './score-columns.ts';
 import { type FallbackRule, type ScoreOptions, Scorer } from './scorer.ts';
 import { ServedModel } from './served-model.ts';
+import type { Later } from './service/mirror.ts';
+import { ModelService, type NoteModelHealth } from './service/model-service.ts';
+import type { NoteRolloutEnd } from './service/rollouts.ts';
 import type { InferenceStats } from './stats.ts';
 
 export interface EngineOptions {
@@ -20,6 +23,14 @@ export interface EngineOptions {
   readonly rule?: FallbackRule;
   /** Notes when a certificate becomes active or is suspended; without it none ever becomes active. */
   readonly noteCertificate?: NoteCertificateChange;
+  /** Told when a model is no longer asked, or is asked again. */
+  readonly noteHealth?: NoteModelHealth;
+  /** Told of the end of a rollout that nobody asked for. */
+  readonly noteRolloutEnd?: NoteRolloutEnd;
+  /** Spreads the probes of breakers, in [0, 1); Math.random by default. */
+  readonly random?: () => number;
+  /** When what is compared is scored; between other work by default. */
+  readonly later?: Later;
 }
 
 export interface LoadOptions {
@@ -47,6 +58,8 @@ export interface LoadedModel {
 /** Scores feature batches, and only with models the registry has verified. */
 export class Engine {
   readonly config: InferenceConfig;
+  /** Models at hand, their breakers and rollouts. */
+  readonly models: ModelService;
   readonly #scorer: Scorer;
   readonly #schemaIds: ReadonlySet<Digest> | undefined;
   readonly #clock: Clock;
@@ -55,7 +68,12 @@ export class Engine {
   /** Throws `inference.config-invalid`. */
   constructor(options: EngineOptions) {
     this.config = readInferenceConfig(options.config);
-    this.#scorer = new Scorer(this.config, options.clock, options.rule);
+    const { clock, random, later, noteHealth, noteRolloutEnd } = options;
+    this.models = new ModelService({
+      ...{ config: this.config, clock, random, later, noteHealth, noteRolloutEnd },
+      served: () => this.#scorer.served(),
+    });
+    this.#scorer = new Scorer(this.config, options.clock, options.rule, this.models);
     this.#clock = options.clock;
     this.#note = options.noteCertificate;
     this.#schemaIds = options.schemaIds === undefined ? undefined : new Set(options.schemaIds);
@@ -68,9 +86,31 @@ export class Engine {
   /**
    * Puts a model in place under its name, after it has proven itself on a warm-up; until then, and when it
    * fails, the one before it answers. Throws `inference.not-verified`, `inference.schema-mismatch`,
-   * `inference.warm-up-failed`.
+   * `inference.warm-up-failed`, `inference.model-memory`.
    */
   async load(verified: VerifiedModel, options: LoadOptions = {}): Promise<void> {
+    const served = await this.#serve(verified, options);
+    const { previous } = this.#scorer.slotOf(verified.name) ?? {};
+    const leaves = previous === this.#scorer.previousBehind(served) ? undefined : previous;
+    this.models.keep(served, verified, leaves);
+    this.#scorer.put(served);
+    this.models.rollouts.championMoved(served);
+  }
+
+  /** Makes a version ready beside the one in place, to be asked for by its number or to run beside it. Throws as `load`. */
+  async hold(verified: VerifiedModel, options: LoadOptions = {}): Promise<void> {
+    const served = await this.#serve(verified, options);
+    this.models.keep(served, verified);
+  }
+
+  /** Takes the model of this name out, with every version of it that is at hand. Whether there was one. */
+  unload(name: string): boolean {
+    const isThere = this.#scorer.remove(name);
+    this.models.drop(name);
+    return isThere;
+  }
+
+  async #serve(verified: VerifiedModel, options: LoadOptions): Promise<ServedModel> {
     // The type is erased at run time; the private field is not.
     if (!VerifiedModel.isVerified(verified)) {
       throw new InferenceError('inference.not-verified', 'expected a model that the registry verified');
@@ -95,8 +135,9 @@ export class Engine {
     const { batchSize, operatingPoint } = this.config;
     const served = new ServedModel(verified, batchSize, operatingPoint);
     if (certificate !== undefined) served.watchCertificate(this.#watch(served, certificate));
+    this.models.guard(served);
     await served.warmUp();
-    this.#scorer.put(served);
+    return served;
   }
 
   /** Ends the certificates in service that this key signed, at once and for good. */

@@ -6,4 +6,23 @@ export type { ModelRuntime } from './model-runtime.ts';
 export { CERTIFICATE_STATES, type ScoreColumns, VERDICTS } from './score-columns.ts';
 export { type FallbackRule, PRIORITIES, type Priority, type ScoreOptions } from './scorer.ts';
 export { confidenceOf } from './served-model.ts';
+export {
+  BREAKER_CAUSES,
+  BREAKER_STATES,
+  type BreakerCause,
+  type BreakerCounts,
+  type BreakerState,
+} from './service/circuit-breaker.ts';
+export type { ComparisonReport, SideReport } from './service/comparison.ts';
+export type { RolloutConfig } from './service/config.ts';
+export type { Later } from './service/mirror.ts';
+export type { ModelCacheStats } from './service/model-cache.ts';
+export type {
+  ModelHealth,
+  ModelHealthChange,
+  ModelService,
+  NoteModelHealth,
+} from './service/model-service.ts';
+export type { RolloutEnd, RolloutKind, RolloutReport, RolloutTerms } from './service/rollout.ts';
+export type { NoteRolloutEnd } from './service/rollouts.ts';
 export type { InferenceStats, LatencySummary } from './stats.ts';

@@ -7,6 +7,7 @@ import { readInferenceConfig } from './config.ts';
 import { CERTIFICATE_STATES, VERDICTS } from './score-columns.ts';
 import { type FallbackRule, Scorer } from './scorer.ts';
 import { EXPLAINED_ROWS, type ModelToServe, ServedModel } from './served-model.ts';
+import { BREAKER_DEFAULTS, SHADOW_DEFAULTS } from './service/config.ts';
 
 const SCHEMA: Digest = `sha256:${'a'.repeat(64)}`;
 const DIGEST: Digest = `sha256:${'b'.repeat(64)}`;
@@ -394,6 +395,10 @@ suite('the configuration of inference', () => {
       maxConcurrentRequests: 64,
       fallbackStrategy: 'last-known-good',
       certificate: { windowRows: 1000, sampleEvery: 1, falseDiscoveryRate: 0.01, minPsi: 0.1 },
+      modelMemoryBytes: 512 * 1024 * 1024,
+      breaker: BREAKER_DEFAULTS,
+      shadow: SHADOW_DEFAULTS,
+      rollouts: [],
     });
   });
 

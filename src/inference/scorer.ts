@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Clock, GuardianError, type Milliseconds } from '../base/index.ts';
+import { type Clock, GuardianError, type GuardianErrorOptions, type Milliseconds } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { Score } from '../models/index.ts';
 import { type Answer, columnsOf, describeRows } from './answer.ts';
@@ -7,6 +7,10 @@ import type { InferenceConfig } from './config.ts';
 import { InferenceError, type InferenceErrorCode } from './errors.ts';
 import { ATTACK, BENIGN, newColumnArrays, type ScoreColumns } from './score-columns.ts';
 import type { ServedModel } from './served-model.ts';
+import { breakerCauseOf } from './service/breaker-cause.ts';
+import { type BreakerCause, REFUSED } from './service/circuit-breaker.ts';
+import type { ModelService } from './service/model-service.ts';
+import type { Rollout } from './service/rollout.ts';
 import { EngineCounters, type InferenceStats } from './stats.ts';
 
 export interface ScoreOptions {
@@ -15,6 +19,8 @@ export interface ScoreOptions {
   readonly signal?: AbortSignal;
   /** Name of the model; may be left out while one name is loaded. */
   readonly model?: string;
+  /** A version of it that is at hand, whichever is in place; no rollout has a say then. */
+  readonly version?: string;
   /** Batch work waits, and is given up, before live work; live by default. */
   readonly priority?: Priority;
   /** Where the rows come from, an address or a stream: what a canary sticks to. */
@@ -33,6 +39,16 @@ interface Slot {
   readonly previous?: ServedModel;
 }
 
+/** One request on its way through the models. */
+interface Call {
+  readonly batch: FeatureBatch;
+  readonly options: ScoreOptions;
+  readonly slot: Slot;
+  readonly answer: Answer;
+  readonly deadline: Milliseconds;
+  readonly rollout: Rollout | undefined;
+}
+
 /**
  * Scores batches with the models in place: bounded, with a deadline, and with a planned answer to failure. It
  * trusts what is put in; `Engine` is the gate before it.
@@ -43,11 +59,18 @@ export class Scorer {
   readonly #rule: FallbackRule | undefined;
   readonly #slots = new Map<string, Slot>();
   readonly #counters = new EngineCounters();
+  readonly #models: Pick<ModelService, 'rollouts' | 'find'> | undefined;
 
-  constructor(config: InferenceConfig, clock: Clock, rule?: FallbackRule) {
+  constructor(
+    config: InferenceConfig,
+    clock: Clock,
+    rule?: FallbackRule,
+    models?: Pick<ModelService, 'rollouts' | 'find'>,
+  ) {
     this.#config = config;
     this.#clock = clock;
     this.#rule = rule;
+    this.#models = models;
   }
 
   get stats(): InferenceStats {
@@ -56,14 +79,25 @@ export class Scorer {
 
   /** One assignment: requests that began before go on with the model they began with. */
   put(model: ServedModel): void {
-    const before = this.#slots.get(model.info.name)?.current;
-    const isSameSchema = before?.schemaId === model.schemaId;
-    before?.watch?.retire();
-    this.#slots.set(model.info.name, {
-      current: model,
-      ...(before !== undefined && isSameSchema && { previous: before }),
-    });
+    const slot = this.#slots.get(model.info.name);
+    slot?.current.watch?.retire();
+    const previous = this.previousBehind(model);
+    this.#slots.set(model.info.name, { current: model, ...(previous !== undefined && { previous }) });
     this.#counters.swaps++;
+  }
+
+  /** What would stand by behind a model put in place: the one before, and never the same one twice. */
+  previousBehind({ info, schemaId }: ServedModel): ServedModel | undefined {
+    const slot = this.#slots.get(info.name);
+    const isItself = slot?.current.info.version === info.version && slot.current.info.digest === info.digest;
+    const before = isItself ? slot.previous : slot?.current;
+    return before?.schemaId === schemaId ? before : undefined;
+  }
+
+  /** Takes a name out; requests that began before go on with their model. Whether it was there. */
+  remove(name: string): boolean {
+    this.#slots.get(name)?.current.watch?.retire();
+    return this.#slots.delete(name);
   }
 
   /** Every model that may be asked, those that stand by included. */
@@ -76,6 +110,11 @@ export class Scorer {
 
   current(name?: string): ServedModel | undefined {
     return this.#slot(name)?.current;
+  }
+
+  /** What is in place under a name, and what stands by behind it. */
+  slotOf(name: string): Slot | undefined {
+    return this.#slots.get(name);
   }
 
   /** As `Engine.score`. */
@@ -121,11 +160,18 @@ export class Scorer {
   }
 
   async #scoreAll(batch: FeatureBatch, options: ScoreOptions, started: Milliseconds): Promise<Answer> {
-    const slot = this.#slot(options.model);
+    const slot = this.#slot(options.model, options.version);
     if (slot === undefined) throw this.#refuse('inference.no-model', this.#describeMissing(options.model));
     const { current } = slot;
     this.#check(batch, current);
-    const answer: Answer = { served: current, arrays: newColumnArrays(batch.rows), rows: batch.rows };
+    const running = this.#models?.rollouts.get(current.info.name);
+    const rollout = options.version === undefined ? running : undefined;
+    const isCandidates = rollout?.decides(options.source) === true;
+    const answer: Answer = {
+      served: isCandidates ? rollout.candidate : current,
+      arrays: newColumnArrays(batch.rows),
+      rows: batch.rows,
+    };
     if (!current.sourceKinds.has(batch.sourceKind)) {
       const trained = [...current.sourceKinds].join(', ') || 'none';
       const reason = `the model was not trained on source kind ${batch.sourceKind}, only on: ${trained}`;
@@ -133,36 +179,101 @@ export class Scorer {
       return answer;
     }
     const deadline = started + (options.deadlineMs ?? this.#config.timeoutMs);
-    const { batchSize, confidenceThreshold } = this.#config;
-    for (let from = 0; from < batch.rows; from += batchSize) {
-      if (from > 0) await setImmediate();
-      if (options.signal?.aborted) throw this.#refuse('inference.cancelled', 'the request was withdrawn');
-      if (this.#clock.monotonic() > deadline) {
-        this.#answerLate(batch, from, answer);
-        break;
-      }
-      const to = Math.min(from + batchSize, batch.rows);
-      try {
-        answer.served.score(batch, from, to, confidenceThreshold, answer.arrays);
-      } catch (error) {
-        const { previous } = slot;
-        const failed = answer.served;
-        if (this.#config.fallbackStrategy !== 'last-known-good' || !previous || failed === previous) {
-          this.#answerFailed(batch, from, answer, error);
-          break;
-        }
-        // The whole batch is answered by one model: what failed over does not come back half way.
-        answer.standIn = `degraded: scored by the last known good ${label(previous)} because ${label(failed)} failed`;
-        answer.served = previous;
-        from = -batchSize;
-      }
-    }
+    await this.#scoreRows({ batch, options, slot, answer, deadline, rollout });
     if (answer.standIn !== undefined) this.#counters.degraded += batch.rows;
     // Rows the extractor refused are answered by abstaining, whatever their numbers gave.
     for (const { row, code, column } of batch.rejected) {
       if (row < batch.rows) this.#abstain(batch, row, answer, `${code}: ${column}`, row + 1);
     }
     return answer;
+  }
+
+  async #scoreRows(call: Call): Promise<void> {
+    const { batch, options, answer, deadline, rollout } = call;
+    const { batchSize, confidenceThreshold, timeoutMs } = this.#config;
+    let ticket = this.#admit(call);
+    let spent: Milliseconds = 0;
+    for (let from = 0; from < batch.rows; from += batchSize) {
+      if (ticket === REFUSED) return this.#answerUnasked(batch, from, answer);
+      if (from > 0) await setImmediate();
+      if (options.signal?.aborted) {
+        answer.served.breaker.release(ticket);
+        throw this.#refuse('inference.cancelled', 'the request was withdrawn');
+      }
+      const began = this.#clock.monotonic();
+      if (began > deadline) {
+        // Only the model's own time speaks against it, and not how little of it a caller gave.
+        if (spent >= timeoutMs) this.#failed(call, ticket, 'timeout');
+        else answer.served.breaker.release(ticket);
+        return this.#answerLate(batch, from, answer);
+      }
+      const to = Math.min(from + batchSize, batch.rows);
+      try {
+        answer.served.score(batch, from, to, confidenceThreshold, answer.arrays);
+        spent += this.#clock.monotonic() - began;
+      } catch (error) {
+        this.#failed(call, ticket, breakerCauseOf(error));
+        const code = error instanceof GuardianError ? error.code : 'no code';
+        if (!this.#failOver(call, `failed (${code})`)) return this.#answerFailed(batch, from, answer, error);
+        ticket = this.#admit(call);
+        spent = 0;
+        from = -batchSize;
+      }
+    }
+    if (spent >= timeoutMs) this.#failed(call, ticket, 'timeout');
+    else answer.served.breaker.succeed(ticket, this.#clock.monotonic());
+    if (rollout !== undefined) {
+      const { probability, verdict } = answer.arrays;
+      rollout.answered(
+        answer.served,
+        { rows: batch.rows, values: batch.values, probability, verdict },
+        spent,
+      );
+    }
+  }
+
+  /** A ticket of the first model that may be asked: the one chosen, or else what stands in for it. */
+  #admit(call: Call): number {
+    const { answer } = call;
+    for (;;) {
+      const { breaker } = answer.served;
+      const ticket = breaker.admit(this.#clock.monotonic());
+      if (ticket !== REFUSED) return ticket;
+      if (!this.#failOver(call, `is not asked (${breaker.cause})`)) return REFUSED;
+    }
+  }
+
+  #failed({ answer, rollout }: Call, ticket: number, cause: BreakerCause): void {
+    rollout?.failed(answer.served, cause);
+    answer.served.breaker.fail(ticket, cause, this.#clock.monotonic());
+  }
+
+  /** The whole batch is answered by one model: what failed over does not come back half way. */
+  #failOver({ slot, answer }: Call, why: string): boolean {
+    const { current, previous } = slot;
+    const failed = answer.served;
+    if (failed !== current && failed !== previous) {
+      // A candidate that errs costs nobody an answer: the champion is no fallback.
+      answer.served = current;
+      return true;
+    }
+    const mayStandIn = this.#config.fallbackStrategy === 'last-known-good' && failed === current;
+    if (!mayStandIn || previous === undefined) return false;
+    answer.standIn = `degraded: scored by the last known good ${label(previous)} because ${label(failed)} ${why}`;
+    answer.served = previous;
+    return true;
+  }
+
+  /** No model may be asked. */
+  #answerUnasked(batch: FeatureBatch, from: number, answer: Answer): void {
+    const { breaker } = answer.served;
+    const why = `${label(answer.served)} is not asked (${breaker.cause})`;
+    if (this.#config.fallbackStrategy === 'reject') {
+      const retryAfterMs = breaker.retryAfterMs(this.#clock.monotonic());
+      throw this.#refuse('inference.breaker-open', why, { retryAfterMs });
+    }
+    delete answer.standIn;
+    this.#fallBack(batch, from, answer, why);
   }
 
   #answerLate(batch: FeatureBatch, from: number, answer: Answer): void {
@@ -174,7 +285,8 @@ export class Scorer {
   #answerFailed(batch: FeatureBatch, from: number, answer: Answer, error: unknown): void {
     const code = error instanceof GuardianError ? error.code : 'no code';
     const why = `${label(answer.served)} failed (${code})`;
-    if (this.#config.fallbackStrategy === 'reject') throw this.#refuse('inference.model-failed', why, error);
+    if (this.#config.fallbackStrategy === 'reject')
+      throw this.#refuse('inference.model-failed', why, { cause: error });
     this.#fallBack(batch, from, answer, why);
   }
 
@@ -215,9 +327,13 @@ export class Scorer {
     }
   }
 
-  #slot(name?: string): Slot | undefined {
-    if (name !== undefined) return this.#slots.get(name);
-    return this.#slots.size === 1 ? this.#slots.values().next().value : undefined;
+  #slot(name?: string, version?: string): Slot | undefined {
+    const only = this.#slots.size === 1 ? this.#slots.values().next().value : undefined;
+    const slot = name === undefined ? only : this.#slots.get(name);
+    if (version === undefined || slot?.current.info.version === version) return slot;
+    const asked = name ?? slot?.current.info.name;
+    const held = asked === undefined ? undefined : this.#models?.find(asked, version);
+    return held && { current: held };
   }
 
   #describeMissing(name?: string): string {
@@ -227,9 +343,9 @@ export class Scorer {
       : `${this.#slots.size} models are loaded, and the request names none`;
   }
 
-  #refuse(code: InferenceErrorCode, message: string, cause?: unknown): InferenceError {
+  #refuse(code: InferenceErrorCode, message: string, options?: GuardianErrorOptions): InferenceError {
     this.#counters.refuse(code);
-    return new InferenceError(code, message, cause === undefined ? {} : { cause });
+    return new InferenceError(code, message, options);
   }
 }
 

@@ -34,7 +34,8 @@ export interface CircuitBreakerOptions {
 const BUCKETS = 10;
 const BUCKET_MS: Milliseconds = 1_000;
 const WIDTH = BREAKER_CAUSES.length + 1;
-const REFUSED = 0;
+/** The ticket of a call that may not be. */
+export const REFUSED = 0;
 
 /**
  * Stops asking a model that fails. Closed, it counts calls and failures by cause in ten buckets of a second; open, it refuses; after

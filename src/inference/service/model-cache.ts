@@ -95,6 +95,10 @@ export class ModelCache<T> {
     return true;
   }
 
+  deleteWhere(matches: (key: string) => boolean): void {
+    for (const key of this.#entries.keys()) if (matches(key)) this.delete(key);
+  }
+
   /** How much of the budget may be used from now on, in [0, 1]. */
   limit(share: number, inUse: (key: string) => boolean): void {
     if (share === this.#share) return;

@@ -191,7 +191,7 @@ export class Rollout {
 
   #sideOf(served: ServedModel): Side | undefined {
     // The champion may have been loaded again since, with a certificate.
-    if (served.info.digest === this.champion.info.digest) return 'champion';
+    if (served.info.version === this.champion.info.version) return 'champion';
     return served === this.candidate ? 'candidate' : undefined;
   }
 }

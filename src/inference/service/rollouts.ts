@@ -32,14 +32,14 @@ export class Rollouts {
    */
   start(parts: RolloutParts): Rollout {
     const { champion, candidate } = parts;
-    const { name, version, digest } = candidate.info;
+    const { name, version } = candidate.info;
     const refused = (why: string) =>
       new InferenceError(
         'inference.rollout-refused',
         `${name}@${version} cannot run beside the champion: ${why}`,
       );
     if (this.#running.has(name)) throw refused(`another version does; stop it first`);
-    if (digest === champion.info.digest) throw refused('it is the champion');
+    if (version === champion.info.version) throw refused('it is the champion');
     if (candidate.schemaId !== champion.schemaId) throw refused('it reads another schema');
     const missing = [...champion.sourceKinds].filter((kind) => !candidate.sourceKinds.has(kind));
     if (missing.length > 0) throw refused(`it was not trained on ${missing.join(', ')}`);
@@ -64,7 +64,7 @@ export class Rollouts {
   /** To be called when another model has taken the champion's place under a name. */
   championMoved(champion: ServedModel): void {
     const rollout = this.#running.get(champion.info.name);
-    if (rollout === undefined || rollout.champion.info.digest === champion.info.digest) return;
+    if (rollout === undefined || rollout.champion.info.version === champion.info.version) return;
     this.end(champion.info.name, 'champion-moved');
   }
 
