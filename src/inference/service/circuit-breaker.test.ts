@@ -28,7 +28,7 @@ suite('a circuit breaker', () => {
   });
 
   test('forgets what is older than ten seconds', () => {
-    const { breaker, call } = breakerAt();
+    const { breaker, call } = breakerAt({ timeoutCalls: 100 });
     for (let i = 0; i < 9; i++) call(500, 'timeout');
     call(10_499, 'timeout');
     assert.equal(breaker.state, 'closed');
@@ -37,7 +37,7 @@ suite('a circuit breaker', () => {
   });
 
   test('opens by the share of failures and names the cause of most of them', () => {
-    const { breaker, changes, call } = breakerAt();
+    const { breaker, changes, call } = breakerAt({ timeoutCalls: 100 });
     for (let i = 0; i < 8; i++) call(i);
     for (let i = 0; i < 3; i++) call(10, 'worker-crash');
     for (let i = 0; i < 5; i++) call(20, 'timeout');
@@ -68,6 +68,16 @@ suite('a circuit breaker', () => {
     assert.equal(breaker.state, 'closed');
     assert.equal(breaker.cause, undefined);
     assert.equal(breaker.counts(5_002).calls, 0);
+  });
+
+  test('opens after a few calls in a row that took all their time, which ten seconds hold too few of', () => {
+    const { breaker, changes, call } = breakerAt();
+    for (const [i, cause] of ['timeout', 'timeout', undefined, 'timeout', 'timeout'].entries()) {
+      call(i * 30_000, cause as BreakerCause | undefined);
+    }
+    assert.equal(breaker.state, 'closed');
+    call(200_000, 'timeout');
+    assert.equal(changes[0]?.cause, 'timeout');
   });
 
   test('waits twice as long after each probe that fails, up to its limit', () => {
@@ -137,7 +147,11 @@ suite('a circuit breaker', () => {
     const event = fc.record({ wait: fc.nat(3_000), cause: fc.option(fc.constantFrom(...BREAKER_CAUSES)) });
     fc.assert(
       fc.property(fc.array(event, { maxLength: 60 }), (events) => {
-        const { breaker, call } = breakerAt({ minimumCalls: 10_000, corruptCalls: 10_000 });
+        const { breaker, call } = breakerAt({
+          minimumCalls: 10_000,
+          corruptCalls: 10_000,
+          timeoutCalls: 10_000,
+        });
         const list: { second: number; cause: BreakerCause | null }[] = [];
         let now = 0;
         for (const { wait, cause } of events) {

@@ -57,6 +57,7 @@ export class CircuitBreaker {
   #openUntil: Milliseconds = 0;
   #openings = 0;
   #cause: BreakerCause | undefined;
+  #timeoutsInRow = 0;
 
   constructor(options: CircuitBreakerOptions) {
     this.#options = options;
@@ -83,6 +84,7 @@ export class CircuitBreaker {
 
   succeed(ticket: number, now: Milliseconds): void {
     if (ticket !== this.#epoch) return;
+    this.#timeoutsInRow = 0;
     if (this.#state === 'half-open') {
       this.#openings = 0;
       this.#clear();
@@ -96,6 +98,7 @@ export class CircuitBreaker {
     if (ticket !== this.#epoch) return;
     const at = BREAKER_CAUSES.indexOf(cause) + 1;
     this.#count(at, now);
+    this.#timeoutsInRow = cause === 'timeout' ? this.#timeoutsInRow + 1 : 0;
     const { config } = this.#options;
     if (this.#state === 'half-open') {
       if (cause === 'corrupt-output') this.#withdraw(now);
@@ -109,7 +112,7 @@ export class CircuitBreaker {
     if (corrupt >= config.corruptCalls && corrupt >= config.failureShare * calls) this.#withdraw(now);
     else if (calls >= config.minimumCalls && failed >= config.failureShare * calls) {
       this.#open(this.#worst(), now);
-    }
+    } else if (this.#timeoutsInRow >= config.timeoutCalls) this.#open('timeout', now);
   }
 
   /** Hands a ticket back that says nothing of the model: the caller went away. */

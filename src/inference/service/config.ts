@@ -20,6 +20,13 @@ const breakerConfigSchema = z.strictObject({
     .describe('until the first probe; doubles with each that fails'),
   maxOpenMs: z.number().int().min(100).max(3_600_000).default(60_000),
   jitter: z.number().min(0).max(0.9).default(0.2).describe('spread of that pause, as a share of it'),
+  timeoutCalls: z
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(3)
+    .describe('calls in a row that ran out of time until it opens: ten seconds hold few of those'),
   corruptCalls: z
     .number()
     .int()
