@@ -44,4 +44,5 @@ export {
   Metrics,
 } from './metrics.ts';
 export { SeededRandom } from './random.ts';
+export { RETRY_DEFAULTS, type RetryOptions, retryWhere } from './retry.ts';
 export type { Bytes, Digest, Milliseconds, Probability } from './units.ts';
