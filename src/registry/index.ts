@@ -1,3 +1,4 @@
+export type { Admission } from './admit.ts';
 export type { AliasChange } from './aliases.ts';
 export type { CertifiedVersion } from './certify-version.ts';
 export type { Actor, RegistryParts } from './context.ts';

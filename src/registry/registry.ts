@@ -3,6 +3,7 @@ import type { Digest, Milliseconds } from '../base/index.ts';
 import { canonicalJson, type KeyInfo, type KeyPurpose } from '../crypto/index.ts';
 import type { Certificate } from '../models/index.ts';
 import type { VersionRow } from '../storage/index.ts';
+import { type Admission, admitVersion } from './admit.ts';
 import { type AliasChange, aliasHistory, promoteVersion, resolveAlias, rollbackAlias } from './aliases.ts';
 import { approvalsRequired, approveVersion, liveApprovals } from './approvals.ts';
 import { type CertifiedVersion, certifyVersion, readCertificate } from './certify-version.ts';
@@ -93,6 +94,12 @@ export interface Registry {
     resident?: Resident,
     accept?: AcceptModel,
   ): Promise<AliasChange>;
+  /** Lets a version decide for a share of the sources where it might be promoted; `start` sets it to work. */
+  admit(
+    target: { readonly name: string; readonly version: string; readonly percent: number },
+    by: Actor,
+    start: (model: VerifiedModel) => Promise<void>,
+  ): Promise<Admission>;
   /** Records that somebody other than the author approves a version. */
   approve(name: string, version: string, by: Actor): Promise<Approval>;
   /** Registers the data that the gates of a model are run on at the door. */
@@ -188,6 +195,14 @@ class EmbeddedRegistry implements Registry {
     accept?: AcceptModel,
   ): Promise<AliasChange> {
     return this.#exclusive(() => rollbackAlias(this.#context, { name, alias }, by, resident, accept));
+  }
+
+  admit(
+    target: { readonly name: string; readonly version: string; readonly percent: number },
+    by: Actor,
+    start: (model: VerifiedModel) => Promise<void>,
+  ): Promise<Admission> {
+    return this.#exclusive(() => admitVersion(this.#context, target, by, start));
   }
 
   approve(name: string, version: string, by: Actor): Promise<Approval> {
