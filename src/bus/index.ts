@@ -7,6 +7,7 @@ export {
   type RequestOptions,
   type Responder,
 } from './bus.ts';
+export { type BusConfig, busConfigSchema, openBus } from './config.ts';
 export { BUS_ERRORS, BusError, type BusErrorCode } from './errors.ts';
 export { claimLease, type Lease, type LeaseOptions } from './lease.ts';
 export { MEMORY_BUS_DEFAULTS, MemoryBus, type MemoryBusOptions } from './memory-bus.ts';

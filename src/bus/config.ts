@@ -1,0 +1,32 @@
+import { z } from 'zod';
+import type { Bus } from './bus.ts';
+import { MemoryBus } from './memory-bus.ts';
+import { connectNats } from './nats-bus.ts';
+
+const file = (about: string) => z.string().min(1).max(4_096).nullable().default(null).describe(about);
+
+/** The section `bus` of the configuration. */
+export const busConfigSchema = z.strictObject({
+  url: z
+    .string()
+    .max(2_048)
+    .regex(/^(nats|tls):\/\/[^@\s]+$/, 'expected nats://host:port or tls://host:port')
+    .nullable()
+    .default(null)
+    .describe('NATS with JetStream; without one everything stays in this process'),
+  caFile: file('PEM: who issued the certificate of the server'),
+  certificateFile: file('PEM: our own certificate'),
+  keyFile: file('PEM: its key'),
+  user: z.string().min(1).max(256).nullable().default(null),
+  passwordFile: file('holds the password of that user'),
+  tokenFile: file('holds a token'),
+});
+
+export type BusConfig = z.output<typeof busConfigSchema>;
+
+/** The bus that is configured. Throws `bus.address-refused`, `bus.unreachable`. */
+export async function openBus({ url, ...files }: BusConfig): Promise<Bus> {
+  if (url === null) return new MemoryBus();
+  const given = Object.fromEntries(Object.entries(files).filter(([, value]) => value !== null));
+  return await connectNats({ server: url, ...given });
+}
