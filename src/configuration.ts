@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { alertsConfigSchema } from './alerts/index.ts';
 import { auditConfigSchema } from './audit/index.ts';
 import { type ConfigurationSources, type ResolvedConfiguration, resolveConfiguration } from './base/index.ts';
+import { busConfigSchema } from './bus/index.ts';
 import { CryptoError, parsePkcs11Uri } from './crypto/index.ts';
 import { featuresConfigSchema } from './features/index.ts';
 import { inferenceConfigSchema } from './inference/index.ts';
@@ -267,6 +268,7 @@ export const configurationSchema = z.strictObject({
   keys: keysConfigSchema.prefault({}),
   monitor: monitorConfigSchema.prefault({}),
   storage: storageConfigSchema.prefault({}),
+  bus: busConfigSchema.prefault({}),
   server: serverConfigSchema.prefault({}),
   log: z
     .strictObject({ level: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn') })

@@ -39,6 +39,27 @@ export const AUDITABLE_ACTIONS = {
     about: 'An alias is taken back.',
     from: ['Registry.rollback', 'POST /v1/models/:name/rollback'],
   },
+  'model.shadow': {
+    about: 'A version is shown what the champion answers, and decides nothing.',
+    from: ['POST /v1/models/:name/shadow'],
+  },
+  'model.canary': {
+    about: 'A version decides for a share of the sources.',
+    from: ['Registry.admit', 'POST /v1/models/:name/canary'],
+  },
+  'model.rollout-stop': {
+    about: 'Somebody ends a shadow or a canary.',
+    from: ['POST /v1/models/:name/rollout/stop'],
+  },
+  'model.rollout-end': {
+    about: 'A shadow or canary ends by itself: it failed, or its champion is gone.',
+    from: ['live'],
+  },
+  'model.withdraw': {
+    about: 'A model that fails or answers nonsense is no longer asked.',
+    from: ['live'],
+  },
+  'model.restore': { about: 'A probe found such a model sound again.', from: ['live'] },
   'model.export': { about: 'Weights leave the house in the clear.', from: ['Registry.exportTo'] },
   'model.pull': { about: 'Versions are fetched from another site.', from: ['POST /v1/updates/pull'] },
   'model.pulled': { about: 'What such a pull took in.', from: ['POST /v1/updates/pull'] },

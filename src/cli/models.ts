@@ -11,6 +11,7 @@ import { registerExplain } from './models-explain.ts';
 import { evidenceLines, registerHistory } from './models-history.ts';
 import { registerPull } from './models-pull.ts';
 import { modelRoute, splitReference, splitVersion } from './models-reference.ts';
+import { registerRollout } from './models-rollout.ts';
 import { registerServeRepo } from './models-serve-repo.ts';
 import { registerTrees, writeOnnx } from './models-trees.ts';
 import type { Registrar } from './registrar.ts';
@@ -56,6 +57,7 @@ export function registerModels({ program, action }: Registrar): void {
     .addHelpText('after', '\nExample:\n  guardian models export flow@champion --out flow-model')
     .action(action<ExportOptions>(exportModel));
   registerDoor(models, action);
+  registerRollout(models, { action });
   registerTrees(models, action);
   registerExplain(models, action);
   registerPull(models, action);

@@ -51,6 +51,7 @@ export async function loadChampion(context: Context, guardian: Guardian): Promis
   for (const { name } of champions) {
     try {
       await guardian.load(`${name}@champion`);
+      await guardian.rollouts.startConfigured(name);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       context.output.note(`guardian: ${name}@champion is not served: ${reason}`);

@@ -17,6 +17,7 @@ import {
   silentLogger,
   systemClock,
 } from '../base/index.ts';
+import type { Bus } from '../bus/index.ts';
 import type { Configuration } from '../configuration.ts';
 import type { KeyStore, UnlockSecret } from '../crypto/index.ts';
 import {
@@ -40,11 +41,15 @@ import {
 import type { Guardrails } from '../response/index.ts';
 import type { BlobStore, Database, StateOwner } from '../storage/index.ts';
 import type { FlowBatch } from '../traffic/index.ts';
+import { AliasWatch, LOOK_EVERY_MS } from './alias-watch.ts';
 import type { CertificateNotes } from './certificate-notes.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
+import type { ModelNotes } from './model-notes.ts';
+import { ModelRollouts } from './model-rollouts.ts';
 import { ModelShelf } from './model-shelf.ts';
 import { SecureIdentities } from './secure-identities.ts';
+import { followThrottle } from './throttled-models.ts';
 import { TrainingKeys } from './training-keys.ts';
 
 export interface GuardianOptions {
@@ -78,6 +83,7 @@ export interface GuardianParts {
   readonly guardrails: Guardrails;
   readonly monitor: Monitor;
   readonly certificates: CertificateNotes;
+  readonly modelNotes: ModelNotes;
 }
 
 /** One guardian: its parts, the route of data and the route of models. Owns its state until it is closed. */
@@ -110,6 +116,10 @@ export class Guardian {
   readonly #route: LiveRoute;
   readonly #knowledge: FeatureKnowledge;
   readonly #certificates: CertificateNotes;
+  readonly #modelNotes: ModelNotes;
+  readonly #aliases: AliasWatch;
+  /** Versions that run beside a champion. */
+  readonly rollouts: ModelRollouts;
 
   /** Made by `openGuardian`. */
   constructor(options: GuardianOptions, parts: GuardianParts) {
@@ -147,7 +157,10 @@ export class Guardian {
     this.#models = new ModelShelf({
       ...{ registry, engine: this.engine, expected: this.config.model, logger },
       onSchemaChange: (model) => this.#route.forgetModel(model),
-      onLoad: (model, schema) => knowledge.noteModel(model, schema),
+      onLoad: (model, schema) => {
+        knowledge.noteModel(model, schema);
+        this.#modelNotes.loaded(model.name, model.version);
+      },
     });
     const { engine, guardrails, detections } = this;
     this.#route = new LiveRoute({
@@ -158,6 +171,19 @@ export class Guardian {
     });
     this.#certificates = parts.certificates;
     this.#certificates.observe(metrics);
+    this.#modelNotes = parts.modelNotes;
+    this.#modelNotes.observe(metrics, engine);
+    this.rollouts = new ModelRollouts({
+      ...{ registry, engine, log, logger, configured: this.config.inference.rollouts },
+      hold: (verified) => this.#models.hold(verified),
+    });
+    this.#aliases = new AliasWatch({
+      followed: () => this.#models.followed(),
+      follow: (name) => this.#models.follow(name),
+      logger,
+      everyMs: this.config.storage.database === 'postgres' ? LOOK_EVERY_MS : null,
+    });
+    followThrottle(monitor, engine);
     this.#owner = parts.owner;
     this.#publisher = parts.publisher;
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
@@ -198,11 +224,23 @@ export class Guardian {
     return this.#models.load(reference);
   }
 
+  /** Takes a model out of service; what it scores already is scored to the end. Whether there was one. */
+  unload(name: string): Promise<boolean> {
+    this.#route.forgetModel(name);
+    return this.#models.unload(name);
+  }
+
+  /** Whether a model was taken out of service, and none was loaded in its place since. */
+  isUnloaded(name: string): boolean {
+    return this.#models.isUnloaded(name);
+  }
+
   /** Moves an alias; where that is the champion, the model serves when this resolves. */
   async promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {
     const accept = alias === 'champion' ? this.#models.accept : undefined;
     const change = await this.registry.promote(name, version, alias, by, accept);
     if (alias === 'champion') await this.load(`${name}@champion`);
+    await this.#aliases.announce(change);
     return change;
   }
 
@@ -211,7 +249,13 @@ export class Guardian {
     const accept = alias === 'champion' ? this.#models.accept : undefined;
     const change = await this.registry.rollback(name, alias, by, this.#models.resident, accept);
     if (alias === 'champion') await this.#models.reload(name, change.version);
+    await this.#aliases.announce(change);
     return change;
+  }
+
+  /** Tells other engines of moves from now on, and hears of theirs. The bus is closed with the guardian. Throws `bus.address-refused`. */
+  joinBus(open: () => Promise<Bus>): Promise<void> {
+    return this.#aliases.join(open);
   }
 
   /** Certifies a version on its gate data; where it serves, with its certificate from now on, suspended at first. */
@@ -292,7 +336,9 @@ export class Guardian {
     const steps = [
       () => this.#knowledge.close(),
       () => this.#denials.close(),
+      () => this.#aliases.close(),
       () => this.#certificates.settled(),
+      () => this.#modelNotes.settled(),
       () => this.log.close(),
       () => this.#publisher.settled(),
       () => this.database.close(),

@@ -88,7 +88,7 @@ export class LiveRoute {
     const scores = await scoreInParts(batch, {
       sizes,
       clock,
-      score: (part) => engine.score(part, { model }),
+      score: (part) => engine.score(part, { model, source: route }),
     });
     await knowledge.add(flows);
     const outcomes: FlowOutcome[] = [];

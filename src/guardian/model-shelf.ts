@@ -4,14 +4,12 @@ import { type LoadedSchema, parseSchema } from '../features/index.ts';
 import { type Engine, InferenceError } from '../inference/index.ts';
 import {
   isKeyStoreAway,
+  parseReference,
   type Registry,
   type Resident,
   type VerifiedCertificate,
   type VerifiedModel,
 } from '../registry/index.ts';
-
-/** Verified models kept in memory by name: the one that serves and the one before. */
-const RESIDENT_MODELS = 2;
 
 export interface ModelShelfParts {
   readonly registry: Registry;
@@ -29,8 +27,10 @@ export interface ModelShelfParts {
 export class ModelShelf {
   readonly #parts: ModelShelfParts;
   readonly #schemas = new Map<string, LoadedSchema>();
-  /** The models loaded last, newest first: the way back while the key store is away. */
-  readonly #residents = new Map<string, readonly VerifiedModel[]>();
+  /** The alias by which a name was loaded last; a name that was loaded by a version follows none. */
+  readonly #aliases = new Map<string, string>();
+  /** Names that were taken out on purpose: flows that ask for one do not bring it back. */
+  readonly #unloaded = new Set<string>();
   #lastLoad: Promise<unknown> = Promise.resolve();
 
   constructor(parts: ModelShelfParts) {
@@ -42,9 +42,8 @@ export class ModelShelf {
     return this.#parts.expected.modelPath.split('@')[0] as string;
   }
 
-  /** A verified model that is held in memory. */
-  readonly resident: Resident = (model, version) =>
-    this.#residents.get(model)?.find((held) => held.version === version);
+  /** A verified model that is held in memory: the way back while the key store is away. */
+  readonly resident: Resident = (model, version) => this.#parts.engine.models.resident(model, version);
 
   /** Throws `inference.unexpected-model` where the configuration expects another model under its name. */
   readonly accept = (verified: VerifiedModel): void => {
@@ -67,6 +66,42 @@ export class ModelShelf {
         return this.#put(held);
       }),
     );
+  }
+
+  /** Makes a verified version ready beside the one in place. Not in line: the registry's own line may be waiting for it. */
+  async hold(verified: VerifiedModel): Promise<void> {
+    await this.#parts.engine.hold(verified, { certificate: await this.#certificateOf(verified) });
+  }
+
+  /** Names whose model was loaded by an alias. */
+  followed(): Iterable<string> {
+    return this.#aliases.keys();
+  }
+
+  /** Where the alias of a name points elsewhere by now: verifies what it points at and puts that in place. */
+  follow(name: string): Promise<void> {
+    return this.#inLine(async () => {
+      const alias = this.#aliases.get(name);
+      if (alias === undefined) return;
+      const { version } = await this.#parts.registry.resolve(`${name}@${alias}`);
+      if (this.#parts.engine.current(name)?.version !== version) await this.#load(`${name}@${alias}`);
+    });
+  }
+
+  /** Takes a model out of service. Whether there was one. */
+  unload(name: string): Promise<boolean> {
+    return this.#inLine(async () => {
+      const isThere = this.#parts.engine.unload(name);
+      if (isThere) this.#unloaded.add(name);
+      this.#schemas.delete(name);
+      this.#aliases.delete(name);
+      return isThere;
+    });
+  }
+
+  /** Whether the name was taken out of service, and nobody put a model back since. */
+  isUnloaded(name: string): boolean {
+    return this.#unloaded.has(name);
   }
 
   /** The schema of the model loaded under a name. */
@@ -107,7 +142,11 @@ export class ModelShelf {
 
   async #load(reference: string): Promise<VerifiedModel> {
     const verified = await this.#parts.registry.verify(reference);
+    const isOther = this.#parts.engine.current(verified.name)?.version !== verified.version;
     await this.#put(verified);
+    const asked = parseReference(reference);
+    if ('alias' in asked) this.#aliases.set(asked.name, asked.alias);
+    else if (isOther) this.#aliases.delete(asked.name);
     return verified;
   }
 
@@ -116,12 +155,9 @@ export class ModelShelf {
     this.accept(verified);
     const loaded = parseSchema(verified.schemaBytes, `the schema of ${verified.name}`);
     await engine.load(verified, { certificate: await this.#certificateOf(verified) });
-    const others = (this.#residents.get(verified.name) ?? []).filter(
-      ({ version }) => version !== verified.version,
-    );
-    this.#residents.set(verified.name, [verified, ...others].slice(0, RESIDENT_MODELS));
     const before = this.#schemas.get(verified.name);
     this.#schemas.set(verified.name, loaded);
+    this.#unloaded.delete(verified.name);
     if (before !== undefined && before.id !== loaded.id) onSchemaChange(verified.name);
     onLoad(verified, loaded);
   }

@@ -10,6 +10,7 @@ import {
   recordConfiguration,
 } from '../audit/index.ts';
 import { type Clock, GuardianError, silentLogger, systemClock } from '../base/index.ts';
+import { openBus } from '../bus/index.ts';
 import type { Configuration } from '../configuration.ts';
 import { type KeyStore, openKeyStore } from '../crypto/index.ts';
 import { Engine } from '../inference/index.ts';
@@ -32,6 +33,7 @@ import { createGateEvaluator } from '../training/index.ts';
 
 import { CertificateNotes } from './certificate-notes.ts';
 import { Guardian, type GuardianOptions } from './guardian.ts';
+import { ModelNotes } from './model-notes.ts';
 import { TrainingKeys } from './training-keys.ts';
 
 /**
@@ -100,13 +102,33 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       }),
     });
     const certificates = new CertificateNotes(log, options.logger ?? silentLogger);
-    const engine = new Engine({ config: config.inference, clock, noteCertificate: certificates.note });
+    const modelNotes = new ModelNotes(log, options.logger ?? silentLogger);
+    const engine = new Engine({
+      ...{ config: config.inference, clock, noteCertificate: certificates.note },
+      ...{ noteHealth: modelNotes.health, noteRolloutEnd: modelNotes.rolloutEnd },
+    });
     const detections = new DetectionStore({ queries: database.detections, clock, config: config.alerts });
     const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
     const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });
     monitor.start();
     const parts = { owner, keys, log, publisher, database, blobs, registry, engine, detections, monitor };
-    return new Guardian(options, { ...parts, certificates, auditFolder, guardrails: new Guardrails(policy) });
+    const notes = { certificates, modelNotes };
+    const guardian = new Guardian(options, {
+      ...parts,
+      ...notes,
+      auditFolder,
+      guardrails: new Guardrails(policy),
+    });
+    if (config.bus.url !== null) {
+      await guardian
+        .joinBus(() => openBus(config.bus))
+        .catch(async (error: unknown) => {
+          opened.length = 0;
+          await guardian.close();
+          throw error;
+        });
+    }
+    return guardian;
   } catch (error) {
     // Closed in reverse, and the first fault is the one that is told.
     for (const part of opened.reverse()) await part.close().catch(() => {});

@@ -10,6 +10,7 @@ import { eventHandlers } from './handle-events.ts';
 import { inferenceHandlers } from './handle-inference.ts';
 import { keyHandlers } from './handle-keys.ts';
 import { modelHandlers } from './handle-models.ts';
+import { rolloutHandlers } from './handle-rollouts.ts';
 import { statusHandlers } from './handle-status.ts';
 import { trainingHandlers } from './handle-training.ts';
 import { updateHandlers } from './handle-updates.ts';
@@ -34,6 +35,7 @@ const HANDLERS: Handlers = {
   ...detectionHandlers,
   ...modelHandlers,
   ...custodyHandlers,
+  ...rolloutHandlers,
   ...updateHandlers,
   ...auditHandlers,
   ...keyHandlers,

@@ -20,6 +20,7 @@ export type ServedGuardian = Pick<
   | 'log'
   | 'database'
   | 'registry'
+  | 'rollouts'
   | 'engine'
   | 'detections'
   | 'monitor'

@@ -6,6 +6,7 @@ import { KEY_ROUTES } from './key-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import * as requests from './requests.ts';
 import type { Role } from './roles.ts';
+import { ROLLOUT_ROUTES } from './rollout-routes.ts';
 import { TRAINING_ROUTES } from './training-routes.ts';
 import { UPDATE_ROUTES } from './update-routes.ts';
 
@@ -242,6 +243,7 @@ export const ROUTES = {
   },
 
   ...CUSTODY_ROUTES,
+  ...ROLLOUT_ROUTES,
   ...UPDATE_ROUTES,
   ...TRAINING_ROUTES,
 
