@@ -138,6 +138,14 @@ const tokens = (fallback: number) => z.number().positive().max(1e6).default(fall
 const serverConfigSchema = z.strictObject({
   host: z.string().default('127.0.0.1').describe('another than loopback needs tls and allowedHosts'),
   port: z.number().int().min(0).max(65_535).default(8411),
+  grpcPort: z
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .nullable()
+    .default(null)
+    .describe('the inference protocol over gRPC, on the same host and with the same tls; off by default'),
   allowedHosts: z
     .array(z.string().regex(/^([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/))
     .max(64)
@@ -147,10 +155,10 @@ const serverConfigSchema = z.strictObject({
   oidc: oidcConfigSchema.prefault({}),
   rateLimit: z
     .strictObject({
-      principalPerSecond: tokens(200),
-      principalBurst: tokens(400),
-      addressPerSecond: tokens(400),
-      addressBurst: tokens(800),
+      principalPerSecond: tokens(5_000),
+      principalBurst: tokens(10_000),
+      addressPerSecond: tokens(10_000),
+      addressBurst: tokens(20_000),
     })
     .prefault({})
     .describe('requests by token buckets: so many at once, so many a second after that; never on the socket'),

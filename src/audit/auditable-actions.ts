@@ -39,6 +39,14 @@ export const AUDITABLE_ACTIONS = {
     about: 'An alias is taken back.',
     from: ['Registry.rollback', 'POST /v1/models/:name/rollback'],
   },
+  'model.load': {
+    about: 'A version is put in place by an operator.',
+    from: ['POST /v2/repository/models/:name/load'],
+  },
+  'model.unload': {
+    about: 'A model is taken out of service.',
+    from: ['POST /v2/repository/models/:name/unload'],
+  },
   'model.shadow': {
     about: 'A version is shown what the champion answers, and decides nothing.',
     from: ['POST /v1/models/:name/shadow'],
@@ -169,6 +177,7 @@ export const NOT_AUDITABLE = [
   'POST /v1/training/memberships/sign',
   'POST /v2/models/:name/infer',
   'POST /v2/models/:name/versions/:version/infer',
+  'POST /v2/repository/index',
 ] as const;
 
 /** Audited over auditable. The test above holds every action of the table to code that appends it. */

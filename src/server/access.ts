@@ -5,6 +5,7 @@ import { writeFileAtomic } from '../base/index.ts';
 import { sha256Hex } from '../crypto/index.ts';
 import { type AccessKeyRow, stateLayout } from '../storage/index.ts';
 import { authenticate, createAccessKey } from './access-key.ts';
+import { knownKeys } from './access-key-cache.ts';
 import { certificatePrincipal, isCertificateRow } from './client-certificate.ts';
 import { ServerError } from './errors.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
@@ -56,6 +57,7 @@ export const accessHandlers = {
       { action: 'access.revoke', principal: caller.principal, subject: path.id, detail },
       () => guardian.database.accessKeys.revokeAccessKey(path.id, guardian.clock.now()),
     );
+    knownKeys(guardian.database.accessKeys, guardian.clock).forget(path.id);
     return { id: path.id, revoked: true };
   },
 } satisfies Partial<Handlers>;

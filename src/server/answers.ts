@@ -48,10 +48,29 @@ export const inference = z.looseObject({
       name: text,
       datatype: text,
       shape: z.array(z.int()),
-      data: z.array(z.union([text, number])),
+      parameters: z.looseObject({ binary_data_size: z.int() }).optional(),
+      data: z.array(z.union([text, number])).optional(),
     }),
   ),
 });
+const spent = z.looseObject({ count: z.int(), ns: z.int() });
+const computed = { compute_input: spent, compute_infer: spent, compute_output: spent };
+export const modelStatistics = z.looseObject({
+  model_stats: z.array(
+    z.looseObject({
+      name: text,
+      version: text,
+      last_inference: z.int(),
+      inference_count: z.int(),
+      execution_count: z.int(),
+      inference_stats: z.looseObject({ success: spent, fail: spent, queue: spent, ...computed }),
+      batch_stats: z.array(z.looseObject({ batch_size: z.int(), ...computed })),
+    }),
+  ),
+});
+export const repositoryIndex = z.array(
+  z.looseObject({ name: text, version: text, state: z.enum(['READY', 'UNAVAILABLE']), reason: text }),
+);
 
 const verdicts = z.looseObject({ attack: z.int(), benign: z.int(), abstain: z.int() });
 export const ingested = z.looseObject({

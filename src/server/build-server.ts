@@ -1,13 +1,13 @@
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { accessHandlers } from './access.ts';
 import { limitConnections } from './connection-limit.ts';
+import type { Door } from './door.ts';
 import { ServerError } from './errors.ts';
 import { Gate, type ServerOptions } from './gate.ts';
 import { auditHandlers } from './handle-audit.ts';
 import { custodyHandlers } from './handle-custody.ts';
 import { detectionHandlers } from './handle-detections.ts';
 import { eventHandlers } from './handle-events.ts';
-import { inferenceHandlers } from './handle-inference.ts';
 import { keyHandlers } from './handle-keys.ts';
 import { modelHandlers } from './handle-models.ts';
 import { rolloutHandlers } from './handle-rollouts.ts';
@@ -16,6 +16,7 @@ import { trainingHandlers } from './handle-training.ts';
 import { updateHandlers } from './handle-updates.ts';
 import { type Call, type Handlers, parsePart, type ServedGuardian, type ServerContext } from './handler.ts';
 import { SERVER_LIMITS } from './limits.ts';
+import { inferenceHandlers } from './oip/inference-handlers.ts';
 import { answerBrokenRequest, labelOf, refuse } from './refuse.ts';
 import type { Caller } from './roles.ts';
 import {
@@ -55,7 +56,7 @@ export async function buildServer(
   const context: ServerContext = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set() };
   const app = createApplication(context, options);
   const gate = new Gate(context, app, options);
-  app.decorate('refreshIssuer', () => gate.refresh());
+  app.decorate('door', gate.door);
   app.decorate('stillAdmits', (request: FastifyRequest) => gate.stillAdmits(request));
 
   app.addHook('onRoute', refuseUndeclared);
@@ -79,7 +80,11 @@ export async function buildServer(
     reply.header('allow', methods.join(', '));
     throw new ServerError('server.method-not-allowed', `expected ${methods.join(' or ')}`);
   });
-  for (const key of ROUTE_KEYS) addRoute(app, context, key);
+  await app.register(async (scope) => {
+    takeAsBytes(scope);
+    for (const key of ROUTE_KEYS) if (isRaw(key)) addRoute(scope, context, key);
+  });
+  for (const key of ROUTE_KEYS) if (!isRaw(key)) addRoute(app, context, key);
   await app.ready();
   return app;
 }
@@ -101,8 +106,8 @@ declare module 'fastify' {
     caller: Caller;
   }
   interface FastifyInstance {
-    /** Reads the keys of the token issuer anew. Throws `server.issuer-unavailable`. */
-    refreshIssuer(): Promise<void>;
+    /** Who comes in by network; other protocols of the same server share it. */
+    door: Door;
     /** Whether who sent a request that is being answered would be let in now. */
     stillAdmits(request: FastifyRequest): Promise<boolean>;
   }
@@ -152,6 +157,17 @@ function createApplication(context: ServerContext, { tls }: ServerOptions): Fast
   return app;
 }
 
+/** Bodies that are not read here: of the types that the gate lets through, and of none, as Triton's clients send them. */
+function takeAsBytes(scope: FastifyInstance): void {
+  scope.removeAllContentTypeParsers();
+  const types = ['application/json', 'application/octet-stream', '*'];
+  scope.addContentTypeParser(types, { parseAs: 'buffer' }, (_, body, done) => done(null, body));
+}
+
+function isRaw(key: RouteKey): boolean {
+  return 'rawBody' in ROUTES[key];
+}
+
 /** A handler's call before the table's schemas are tied to it. */
 type AnyCall = Omit<Call<RouteSpec>, 'path' | 'query' | 'body'> &
   Readonly<Record<'path' | 'query' | 'body', unknown>>;
@@ -171,7 +187,7 @@ function addRoute<K extends RouteKey>(app: FastifyInstance, context: ServerConte
         caller: request.caller,
         path: parsePart(spec.path, 'path', request.params),
         query: parsePart(spec.query, 'query', request.query),
-        body: parsePart(spec.body, 'body', request.body),
+        body: spec.rawBody === true ? request.body : parsePart(spec.body, 'body', request.body),
         request,
         reply,
       });

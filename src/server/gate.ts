@@ -1,18 +1,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { authenticate, bearerText } from './access-key.ts';
-import { BadKeyCount } from './bad-key-count.ts';
-import { certificateCaller, peerCertificate } from './client-certificate.ts';
-import { ServerError, type ServerErrorCode } from './errors.ts';
+import { peerCertificate } from './client-certificate.ts';
+import { Door, type Visit } from './door.ts';
+import { ServerError } from './errors.ts';
 import type { ServerContext } from './handler.ts';
 import { checkHostAndOrigin, serverNames } from './host-check.ts';
-import { SERVER_LIMITS } from './limits.ts';
 import { acceptedTypes } from './openapi.ts';
 import { labelOf } from './refuse.ts';
 import { type Caller, localCaller, mayAct } from './roles.ts';
 import { findRoute, type RouteSpec } from './routes.ts';
 import type { TlsSetup } from './tls-files.ts';
-import { addressGroup, TokenBuckets } from './token-buckets.ts';
-import { looksLikeToken, TokenVerifier } from './token-verifier.ts';
 
 export interface ServerOptions {
   /** `local`: whoever reaches it is the owner, over the state's socket or within this process. */
@@ -23,31 +19,20 @@ export interface ServerOptions {
   readonly tls?: TlsSetup;
 }
 
-const NOBODY: Caller = { principal: 'anyone', roles: [] };
-
-/** Decides who comes in. */
+/** Decides who comes in over HTTP. */
 export class Gate {
+  /** Shared with other protocols of the same server. */
+  readonly door: Door;
   readonly #context: ServerContext;
   readonly #app: FastifyInstance;
   readonly #options: ServerOptions;
-  readonly #badKeys: BadKeyCount;
-  readonly #addresses: TokenBuckets;
-  readonly #principals: TokenBuckets;
-  readonly #tokens: TokenVerifier | undefined;
   #names: ReadonlySet<string> | undefined;
 
   constructor(context: ServerContext, app: FastifyInstance, options: ServerOptions) {
-    const { clock, config } = context.guardian;
-    const { addressPerSecond, addressBurst, principalPerSecond, principalBurst } = config.server.rateLimit;
-    const bucket = (perSecond: number, burst: number) =>
-      new TokenBuckets(clock, { perSecond, burst }, SERVER_LIMITS.bucketNames);
+    this.door = new Door(context.guardian);
     this.#context = context;
     this.#app = app;
     this.#options = options;
-    this.#badKeys = new BadKeyCount(clock);
-    this.#addresses = bucket(addressPerSecond, addressBurst);
-    this.#principals = bucket(principalPerSecond, principalBurst);
-    this.#tokens = options.trust === 'local' ? undefined : TokenVerifier.of(config.server.oidc, clock);
   }
 
   /**
@@ -58,10 +43,7 @@ export class Gate {
     const route = findRoute(request.method, request.routeOptions.url ?? '');
     const role = this.#roleOf(route?.spec);
     const caller = await this.#identify(request, role);
-    if (route !== undefined && role !== undefined && role !== 'anyone' && !mayAct(caller, role)) {
-      this.#deny(caller.principal, 'server.role-missing', route.key);
-      throw new ServerError('server.role-missing', `expected a caller with the role ${role}`);
-    }
+    if (route !== undefined) this.door.checkRole(caller, role, route.key);
     if (route?.spec.body !== undefined) checkContentType(request, route.spec);
     return caller;
   }
@@ -72,15 +54,10 @@ export class Gate {
     const role = this.#roleOf(findRoute(request.method, request.routeOptions.url ?? '')?.spec);
     if (role === undefined) return false;
     try {
-      return role === 'anyone' || mayAct(await this.#authenticate(request), role);
+      return role === 'anyone' || mayAct(await this.door.authenticate(this.#visit(request)), role);
     } catch {
       return false;
     }
-  }
-
-  /** Reads the keys of the token issuer anew. Throws `server.issuer-unavailable`. */
-  async refresh(): Promise<void> {
-    await this.#tokens?.refresh();
   }
 
   /** The role in force: the configuration may open some routes to anyone. */
@@ -97,61 +74,19 @@ export class Gate {
       }
       return localCaller();
     }
-    const peer = request.raw.socket.remoteAddress ?? 'unknown';
-    const where = labelOf(request);
-    this.#limit(this.#addresses, addressGroup(peer), { principal: `peer:${peer}`, where });
-    try {
-      const scheme = this.#options.tls === undefined ? 'http' : 'https';
-      checkHostAndOrigin(request.headers, this.#serverNames(), scheme);
-      if (role === 'anyone') return NOBODY;
-      const caller = await this.#authenticate(request);
-      this.#limit(this.#principals, caller.principal, { principal: caller.principal, where });
-      return caller;
-    } catch (error) {
-      // What is told of a known caller, and what is no fault of this one, is not counted against the address.
-      if (!(error instanceof ServerError) || error.category !== 'security') throw error;
-      if (error.code === 'server.rate-limited') throw error;
-      if (this.#badKeys.add(addressGroup(peer))) {
-        // Collapsed in the log: who guesses on must not drop out of it.
-        this.#deny(`peer:${peer}`, 'server.too-many-attempts', where);
-        throw new ServerError('server.too-many-attempts', 'too many refused requests from here', {
-          cause: error,
-        });
-      }
-      this.#deny(`peer:${peer}`, error.code as ServerErrorCode, where);
-      throw error;
-    }
+    return await this.door.identify(this.#visit(request), role);
   }
 
-  /** A key or a token in the header decides; else the certificate. A bad certificate is refused beside anything. */
-  async #authenticate({ headers, raw }: FastifyRequest): Promise<Caller> {
-    const { database, clock } = this.#context.guardian;
-    const certificate = peerCertificate(raw.socket, clock);
-    const header = headers.authorization;
-    if (header === undefined && certificate !== undefined) {
-      return await certificateCaller(certificate, database.accessKeys, clock);
-    }
-    const text = bearerText(header ?? '');
-    if (this.#tokens !== undefined && looksLikeToken(text)) return await this.#tokens.verify(text);
-    return await authenticate(header, database.accessKeys, clock);
-  }
-
-  /** Throws `server.rate-limited`. */
-  #limit(
-    buckets: TokenBuckets,
-    name: string,
-    who: { readonly principal: string; readonly where: string },
-  ): void {
-    const retryAfterMs = buckets.take(name);
-    if (retryAfterMs === 0) return;
-    this.#deny(who.principal, 'server.rate-limited', who.where);
-    throw new ServerError('server.rate-limited', 'more requests than this server takes from one caller', {
-      retryAfterMs,
-    });
-  }
-
-  #deny(principal: string, reason: ServerErrorCode, route: string): void {
-    this.#context.guardian.denied({ principal, reason, action: 'server.request', subject: route });
+  #visit(request: FastifyRequest): Visit {
+    const { headers, raw } = request;
+    const scheme = this.#options.tls === undefined ? 'http' : 'https';
+    return {
+      peer: raw.socket.remoteAddress ?? 'unknown',
+      where: labelOf(request),
+      authorization: headers.authorization,
+      certificate: () => peerCertificate(raw.socket, this.#context.guardian.clock),
+      checkNames: () => checkHostAndOrigin(headers, this.#serverNames(), scheme),
+    };
   }
 
   #serverNames(): ReadonlySet<string> {

@@ -81,6 +81,8 @@ async function servedModel(guardian: ServedGuardian, reference: string, caller: 
   const { name, version } = await guardian.registry.resolve(reference);
   const loaded = guardian.engine.current(name);
   if (loaded === undefined) {
+    // Who took it out is an operator: flows do not bring it back.
+    if (guardian.isUnloaded(name)) throw unknownModel(name);
     if (!mayAct(caller, 'operator') && !(await isToServe(guardian, reference, version))) {
       const { principal } = caller;
       const reason = 'server.role-missing';

@@ -39,6 +39,9 @@ export type ServedGuardian = Pick<
   | 'host'
   | 'scoreEvents'
   | 'scoreVectors'
+  | 'scoreVectorColumns'
+  | 'unload'
+  | 'isUnloaded'
   | 'denied'
 >;
 
@@ -63,7 +66,7 @@ export interface Call<S> {
   readonly caller: Caller;
   readonly path: Parsed<S, 'path'>;
   readonly query: Parsed<S, 'query'>;
-  readonly body: Parsed<S, 'body'>;
+  readonly body: S extends { readonly rawBody: true } ? Buffer | undefined : Parsed<S, 'body'>;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
 }

@@ -3,6 +3,11 @@ export const SERVER_LIMITS = {
   bodyBytes: 1024 * 1024,
   /** A batch of flows. */
   eventsBytes: 8 * 1024 * 1024,
+  /** Inputs or outputs that one inference request may name. */
+  tensors: 16,
+  requestIdLength: 256,
+  /** Feature vectors: the most rows of one request fit in, as 32-bit floats. */
+  inferBytes: 8 * 1024 * 1024,
   /** A model in base64 with its schema and report. */
   publishBytes: 64 * 1024 * 1024,
   headerBytes: 16 * 1024,
@@ -34,6 +39,8 @@ export const SERVER_LIMITS = {
   countedPeers: 1_024,
   /** Addresses and principals with a token bucket of their own. */
   bucketNames: 4_096,
+  /** How long the row of an API key is taken as it was read. */
+  knownKeyMs: 1_000,
   /** Characters of an OIDC token. */
   tokenLength: 8 * 1024,
   /** Values of the claim that gives roles which are looked at. */

@@ -60,7 +60,7 @@ export async function listenHttp(
     url,
     close: () => app.close(),
     reload: async () => {
-      const [fresh, keys] = await Promise.allSettled([readTls(files, guardian.clock), app.refreshIssuer()]);
+      const [fresh, keys] = await Promise.allSettled([readTls(files, guardian.clock), app.door.refresh()]);
       if (fresh.status === 'rejected') throw fresh.reason;
       const { server } = app;
       if (fresh.value !== undefined && server instanceof TlsServer) server.setSecureContext(fresh.value);

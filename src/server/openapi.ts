@@ -11,6 +11,10 @@ export interface OpenApiDocument {
   readonly components: Readonly<Record<string, unknown>>;
 }
 
+/** JSON of the length that a header tells, and then tensors as bytes. */
+const BYTES = 'application/octet-stream';
+const BINARY = { type: 'string', format: 'binary' };
+
 let document: OpenApiDocument | undefined;
 
 /** The description of every route, made from the table that serves them. */
@@ -55,17 +59,24 @@ function operation(key: string, spec: RouteSpec): Record<string, unknown> {
     summary: spec.about,
     description: `Role: ${spec.role}.`,
     security: spec.role === 'anyone' ? [] : [{ key: [] }],
-    parameters: [...parameters('path', spec.path), ...parameters('query', spec.query)],
+    parameters: [
+      ...parameters('path', spec.path),
+      ...parameters('query', spec.query),
+      ...parameters('header', spec.headers),
+    ],
     ...(spec.body !== undefined && {
       requestBody: {
         required: true,
         content: Object.fromEntries(
-          acceptedTypes(spec).map((type) => [type, { schema: toJsonSchema(spec.body as z.ZodType) }]),
+          acceptedTypes(spec).map((type) => [
+            type,
+            { schema: type === BYTES ? BINARY : toJsonSchema(spec.body as z.ZodType) },
+          ]),
         ),
       },
     }),
     responses: {
-      [String(spec.status ?? 200)]: { description: 'Done.', content: answerContent(spec.answer) },
+      [String(spec.status ?? 200)]: { description: 'Done.', content: answerContent(spec) },
       '4XX': { description: 'Refused; the code says why.', content: refused },
       '5XX': { description: 'Failed; the code says why.', content: refused },
     },
@@ -77,12 +88,18 @@ export function acceptedTypes(spec: RouteSpec): readonly string[] {
   return spec.accepts ?? ['application/json'];
 }
 
-function answerContent(answer: RouteSpec['answer']): Record<string, unknown> {
+function answerContent({ answer, alsoAnswers }: RouteSpec): Record<string, unknown> {
   if (typeof answer === 'string') return { [answer]: { schema: { type: 'string' } } };
-  return { 'application/json': { schema: toJsonSchema(answer, 'output') } };
+  return {
+    'application/json': { schema: toJsonSchema(answer, 'output') },
+    ...(alsoAnswers !== undefined && { [alsoAnswers]: { schema: BINARY } }),
+  };
 }
 
-function parameters(place: 'path' | 'query', schema: z.ZodType | undefined): Record<string, unknown>[] {
+function parameters(
+  place: 'path' | 'query' | 'header',
+  schema: z.ZodType | undefined,
+): Record<string, unknown>[] {
   if (schema === undefined) return [];
   const { properties = {}, required = [] } = toJsonSchema(schema) as {
     properties?: Record<string, Record<string, unknown>>;

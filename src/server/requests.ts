@@ -109,27 +109,61 @@ export const scoreBody = z.strictObject({
   events: z.array(z.record(z.string(), z.unknown())).describe('named features, raw, as the schema says'),
 });
 
+/** For the OpenAPI document: what it says is checked by hand, on the way of every event (`readInferRequest`). */
 export const inferBody = z.looseObject({
-  id: z.string().max(256).optional(),
-  parameters: z.record(z.string(), z.unknown()).optional(),
+  id: z.string().max(SERVER_LIMITS.requestIdLength).optional().describe('repeated in the answer'),
+  parameters: z
+    .looseObject({
+      binary_data_output: z.boolean().optional().describe('all outputs as bytes after the JSON'),
+      timeout: z.int().min(0).optional().describe('microseconds from now until when an answer is of use'),
+      priority: z
+        .union([z.enum(['live', 'batch']), z.int().min(0)])
+        .optional()
+        .describe('batch, or above 1: behind live traffic'),
+    })
+    .optional(),
   inputs: z
     .array(
       z.looseObject({
         name: z.string(),
         shape: z.array(z.int().min(0)).max(8),
         datatype: z.string(),
-        parameters: z.record(z.string(), z.unknown()).optional(),
-        data: z.array(z.unknown()).describe('nested or flat, row-major'),
+        parameters: z
+          .looseObject({ binary_data_size: z.int().min(0).optional().describe('bytes after the JSON') })
+          .optional(),
+        data: z.array(z.unknown()).optional().describe('nested or flat, row-major; null is a missing value'),
       }),
     )
-    .max(16),
+    .max(SERVER_LIMITS.tensors),
   outputs: z
-    .array(z.looseObject({ name: z.string() }))
-    .max(16)
+    .array(
+      z.looseObject({
+        name: z.string(),
+        parameters: z.looseObject({ binary_data: z.boolean().optional() }).optional(),
+      }),
+    )
+    .max(SERVER_LIMITS.tensors)
     .optional(),
 });
+export const inferHeaders = z.looseObject({
+  'inference-header-content-length': z
+    .int()
+    .min(0)
+    .optional()
+    .describe('length of the JSON where bytes follow'),
+  'guardian-timeout-ms': z.int().min(1).max(9_999_999).optional(),
+  'guardian-priority': z.enum(['live', 'batch']).optional(),
+});
 
-export type InferRequest = z.output<typeof inferBody>;
+export const repositoryIndexBody = z.strictObject({
+  ready: z.boolean().default(false).describe('only what serves'),
+});
+export const repositoryLoadBody = z.strictObject({
+  parameters: z
+    .record(z.string().max(256), z.unknown())
+    .default({})
+    .describe('load takes `version`; the champion by default. Bytes and settings of others are refused'),
+});
 
 const listLimit = (max: number, fallback: number) =>
   z.coerce.number().int().min(1).max(max).default(fallback);

@@ -23,12 +23,30 @@ export interface RouteSpec {
   /** JSON only by default. */
   readonly accepts?: readonly string[];
   readonly bodyBytes?: number;
+  /** The handler gets the bytes as they came and checks them itself; `body` is what they should be. */
+  readonly rawBody?: true;
+  /** Headers that mean something here. */
+  readonly headers?: z.ZodType;
+  /** A content type beside JSON that the answer may have. */
+  readonly alsoAnswers?: string;
   /** Of the answer; a content type where it is not JSON. */
   readonly answer: z.ZodType | string;
   readonly status?: number;
 }
 
-const { bodyBytes, eventsBytes, publishBytes } = SERVER_LIMITS;
+const { bodyBytes, eventsBytes, inferBytes, publishBytes } = SERVER_LIMITS;
+
+/** Of both routes that score feature vectors. */
+const INFERENCE = {
+  role: 'viewer',
+  body: requests.inferBody,
+  headers: requests.inferHeaders,
+  rawBody: true,
+  accepts: ['application/json', 'application/octet-stream'],
+  bodyBytes: inferBytes,
+  answer: answers.inference,
+  alsoAnswers: 'application/octet-stream',
+} as const;
 
 /** Every route, by method and path. One that does not stand here cannot be served. */
 export const ROUTES = {
@@ -68,20 +86,57 @@ export const ROUTES = {
     answer: answers.modelReady,
   },
   'POST /v2/models/:name/infer': {
-    role: 'viewer',
+    ...INFERENCE,
     about: 'Scores feature vectors (Open Inference Protocol).',
     path: requests.modelPath,
-    body: requests.inferBody,
-    bodyBytes,
-    answer: answers.inference,
   },
   'POST /v2/models/:name/versions/:version/infer': {
-    role: 'viewer',
+    ...INFERENCE,
     about: 'Scores feature vectors with this very version.',
     path: requests.servedPath,
-    body: requests.inferBody,
+  },
+  'GET /v2/models/stats': {
+    role: 'viewer',
+    about: 'What the inference protocols did since the start, by model version.',
+    answer: answers.modelStatistics,
+  },
+  'GET /v2/models/:name/stats': {
+    role: 'viewer',
+    about: 'The same of one model.',
+    path: requests.modelPath,
+    answer: answers.modelStatistics,
+  },
+  'GET /v2/models/:name/versions/:version/stats': {
+    role: 'viewer',
+    about: 'The same of one model version.',
+    path: requests.servedPath,
+    answer: answers.modelStatistics,
+  },
+  'POST /v2/repository/index': {
+    role: 'viewer',
+    about: 'Every version of the registry, and whether it serves.',
+    body: requests.repositoryIndexBody,
+    rawBody: true,
     bodyBytes,
-    answer: answers.inference,
+    answer: answers.repositoryIndex,
+  },
+  'POST /v2/repository/models/:name/load': {
+    role: 'operator',
+    about: 'Puts the champion, or the version named, in place; verified from its stored bytes.',
+    path: requests.modelPath,
+    body: requests.repositoryLoadBody,
+    rawBody: true,
+    bodyBytes,
+    answer: answers.anyObject,
+  },
+  'POST /v2/repository/models/:name/unload': {
+    role: 'operator',
+    about: 'Takes a model out of service until it is loaded again.',
+    path: requests.modelPath,
+    body: requests.repositoryLoadBody,
+    rawBody: true,
+    bodyBytes,
+    answer: answers.anyObject,
   },
 
   'POST /v1/events': {
