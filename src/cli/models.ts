@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { writeFileAtomic } from '../base/index.ts';
 import type { AliasChange, VersionDetails, VersionSummary } from '../registry/index.ts';
+import { publishedRecord } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { fetchExport, signingKey, writeExport } from './exported-model.ts';
 import { refuseExisting } from './lab.ts';
@@ -15,6 +16,7 @@ import { registerRollout } from './models-rollout.ts';
 import { registerServeRepo } from './models-serve-repo.ts';
 import { registerTrees, writeOnnx } from './models-trees.ts';
 import type { Registrar } from './registrar.ts';
+import { secureLines } from './secure-training.ts';
 import { withSession } from './session.ts';
 import { printable, table } from './text.ts';
 
@@ -101,6 +103,8 @@ async function show(context: Context, _: unknown, reference?: string): Promise<u
   context.output.line(`source kinds  ${details.sourceKinds.join(', ')}`);
   context.output.line(`data          ${manifest.dataDigest}`);
   context.output.line(`author        ${printable(details.author)}, ${details.createdAt}`);
+  const secure = publishedRecord(manifest.configuration);
+  if (secure !== undefined) for (const line of secureLines(secure)) context.output.line(line);
   context.output.line();
   context.output.line(gatesTable(gates));
   const { approvals, approvalsRequired, evidence } = details;

@@ -15,6 +15,7 @@ import { registerLab } from './lab.ts';
 import { registerModels } from './models.ts';
 import type { Output } from './output.ts';
 import type { Registrar } from './registrar.ts';
+import { registerRoster } from './roster.ts';
 import { registerServe } from './serve.ts';
 import { printable } from './text.ts';
 import { registerTrain } from './train.ts';
@@ -95,6 +96,7 @@ export function createProgram(parts: ProgramParts): { run(argv: readonly string[
   registerData(registrar);
   registerCheckpoints(registrar);
   registerWorker(registrar);
+  registerRoster(registrar);
   registerEvaluate(registrar);
   registerModels(registrar);
   registerKeys(registrar);

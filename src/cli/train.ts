@@ -27,6 +27,7 @@ import {
   trainingRun,
 } from '../training/index.ts';
 import { type Api, ApiError } from './api.ts';
+import { addBusOptions } from './bus-options.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
@@ -41,7 +42,7 @@ import { defaultLooksFile, recordTestLook } from './test-looks.ts';
 import { count } from './text.ts';
 import { endCheckpoints, withCheckpoints } from './train-checkpoints.ts';
 import { watchTraining } from './training-watch.ts';
-import { addBusOptions, type WorkersOptions, withWorkers } from './training-workers.ts';
+import { type WorkersOptions, withWorkers } from './training-workers.ts';
 
 interface TrainOptions extends WorkersOptions {
   readonly schema: string;

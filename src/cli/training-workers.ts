@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Command } from 'commander';
-import { type Bus, connectNats, MemoryBus } from '../bus/index.ts';
+import { MemoryBus } from '../bus/index.ts';
 import {
   type Booster,
   DistributedTraining,
@@ -9,33 +8,17 @@ import {
   startWorkerThreads,
   TrainingWorker,
 } from '../training/index.ts';
+import { addBusOptions, type BusOptions, openBus } from './bus-options.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
-
-/** Options of every command that speaks over NATS. */
-export interface BusOptions {
-  readonly bus?: string;
-  readonly busUser?: string;
-  readonly busPasswordFile?: string;
-  readonly busTokenFile?: string;
-  readonly busCa?: string;
-}
+import { runSecureWorker, type SecureWorkerOptions } from './secure-worker.ts';
 
 /** Options of a training on workers. */
 export interface WorkersOptions extends BusOptions {
   readonly workers?: number;
   readonly run?: string;
-}
-
-export function addBusOptions(command: Command): Command {
-  return command
-    .option('--bus <server>', 'nats://host:port, or tls://host:port where it is not this machine')
-    .option('--bus-user <name>', 'user of the bus')
-    .option('--bus-password-file <file>', 'file that holds its password')
-    .option('--bus-token-file <file>', 'file that holds a token')
-    .option('--bus-ca <file>', 'PEM file of the authority that signed the certificate of the bus');
 }
 
 /**
@@ -70,23 +53,44 @@ export function registerWorker({ program, action }: Registrar): void {
   const command = program
     .command('worker')
     .description(
-      'Joins as a training worker: holds shards that coordinators lease to it, in memory alone, until Ctrl-C.',
+      'Joins as a training worker: holds shards that coordinators lease to it, in memory alone, until Ctrl-C. With --secure: takes part in a secure training with rows of its own, which it shows to nobody.',
     )
     .option('--id <name>', 'name on the bus: a-z, 0-9 and - (default: host and process)')
-    .option('--threads <n>', 'threads that sum', parseWhole(1, 64), 1);
-  addBusOptions(command)
-    .addHelpText(
-      'after',
-      '\nExample:\n  guardian worker --bus nats://127.0.0.1:4222\n  guardian train data.csv --schema nsl-kdd --name nsl --workers 2 --bus nats://127.0.0.1:4222',
-    )
-    .action(action<BusOptions & { id?: string; threads: number }>(runWorker));
+    .option('--threads <n>', 'threads that sum', parseWhole(1, 64), 1)
+    .option('--secure', 'as a member of a roster, with rows of its own')
+    .option('--roster <file>', 'the signed roster')
+    .option('--approver <file>', 'the approver whom you trust, by a way that the coordinator has no hand in')
+    .option('--data <file>', 'rows of this site: a table, or flows with --labels')
+    .option('--schema <name|file>', 'feature schema of the run')
+    .option('--labels <file>', 'labels of the flows')
+    .option('--min-cell-rows <n>', 'rows of its own in a cell of a sum', parseWhole(1, 1024), 5)
+    .option(
+      '--min-group <n>',
+      'members in a sum at least; rosters that allow less are refused',
+      parseWhole(3, 255),
+      3,
+    );
+  addBusOptions(command).addHelpText('after', WORKER_HELP).action(action<WorkerOptions>(runWorker));
 }
 
-async function runWorker(
-  context: Context,
-  options: BusOptions & { id?: string; threads: number },
-): Promise<undefined> {
+interface WorkerOptions extends SecureWorkerOptions {
+  readonly id?: string;
+  readonly secure?: boolean;
+}
+
+const WORKER_HELP = `
+Examples:
+  guardian worker --bus nats://127.0.0.1:4222
+  guardian train data.csv --schema nsl-kdd --name nsl --workers 2 --bus nats://127.0.0.1:4222
+
+  guardian worker --secure --bus tls://bus.example:4222 --roster roster.json --approver approver.json \\
+    --data own-rows.csv --schema nsl-kdd`;
+
+async function runWorker(context: Context, options: WorkerOptions): Promise<undefined> {
   if (options.bus === undefined) throw new CliError('cli.usage', 'expected --bus nats://host:port');
+  if (options.secure === true) return await runSecureWorker(context, options);
+  const own = (['roster', 'approver', 'data', 'schema', 'labels'] as const).find((name) => options[name]);
+  if (own !== undefined) throw new CliError('cli.usage', `--${own} needs --secure`);
   const id =
     options.id ??
     `${hostname()
@@ -105,20 +109,4 @@ async function runWorker(
   await worker.close();
   await bus.close();
   return undefined;
-}
-
-async function openBus({
-  bus = '',
-  busUser,
-  busPasswordFile,
-  busTokenFile,
-  busCa,
-}: BusOptions): Promise<Bus> {
-  return await connectNats({
-    server: bus,
-    ...(busUser !== undefined && { user: busUser }),
-    ...(busPasswordFile !== undefined && { passwordFile: busPasswordFile }),
-    ...(busTokenFile !== undefined && { tokenFile: busTokenFile }),
-    ...(busCa !== undefined && { caFile: busCa }),
-  });
 }

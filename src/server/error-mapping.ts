@@ -68,8 +68,12 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'registry.update-model-unknown': 404,
   'inference.no-model': 503,
   'inference.unexpected-model': 409,
+  'inference.no-rollout': 404,
+  'inference.rollout-refused': 409,
   'inference.schema-mismatch': 422,
   'inference.cancelled': 408,
+  'training.roster-refused': 422,
+  'training.message-refused': 422,
   'audit.entry-missing': 404,
   'audit.proof-invalid': 422,
 };
@@ -87,6 +91,53 @@ const CODE_OF_FRAMEWORK: Readonly<Record<string, readonly [ServerErrorCode, stri
   FST_ERR_BAD_URL: ['server.request-invalid', 'the path is not a valid encoding'],
   FST_ERR_MAX_PARAM_LENGTH: ['server.request-invalid', 'a part of the path is too long'],
 };
+
+/** Numbers of gRPC, by name; https://grpc.github.io/grpc/core/md_doc_statuscodes.html. */
+export const GRPC_STATUS = {
+  cancelled: 1,
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  dataLoss: 15,
+  unauthenticated: 16,
+} as const;
+
+/** Codes whose status in gRPC is not that of their status in HTTP. */
+const GRPC_STATUS_OF_CODE: Readonly<Record<string, number>> = {
+  'inference.cancelled': GRPC_STATUS.cancelled,
+  'inference.timeout': GRPC_STATUS.deadlineExceeded,
+  'inference.overloaded': GRPC_STATUS.resourceExhausted,
+  'server.streams-full': GRPC_STATUS.resourceExhausted,
+};
+
+const GRPC_STATUS_OF_HTTP: Readonly<Record<number, number>> = {
+  401: GRPC_STATUS.unauthenticated,
+  403: GRPC_STATUS.permissionDenied,
+  404: GRPC_STATUS.notFound,
+  405: GRPC_STATUS.unimplemented,
+  408: GRPC_STATUS.deadlineExceeded,
+  409: GRPC_STATUS.failedPrecondition,
+  410: GRPC_STATUS.notFound,
+  421: GRPC_STATUS.permissionDenied,
+  429: GRPC_STATUS.resourceExhausted,
+  503: GRPC_STATUS.unavailable,
+};
+
+/** The status of a refusal over gRPC. */
+export function grpcStatusOf(error: GuardianError): number {
+  const status = statusOf(error);
+  const known = GRPC_STATUS_OF_CODE[error.code] ?? GRPC_STATUS_OF_HTTP[status];
+  if (known !== undefined) return known;
+  if (error.category === 'model') return GRPC_STATUS.failedPrecondition;
+  if (status < 500) return GRPC_STATUS.invalidArgument;
+  return error.category === 'security' ? GRPC_STATUS.dataLoss : GRPC_STATUS.internal;
+}
 
 /** What a caller is told about an error. An unknown one is an internal error without any detail. */
 export function refusalOf(error: unknown): Refusal {

@@ -1,0 +1,36 @@
+import type { Command } from 'commander';
+import { type Bus, connectNats } from '../bus/index.ts';
+
+/** Options of every command that speaks over NATS. */
+export interface BusOptions {
+  readonly bus?: string;
+  readonly busUser?: string;
+  readonly busPasswordFile?: string;
+  readonly busTokenFile?: string;
+  readonly busCa?: string;
+}
+
+export function addBusOptions(command: Command): Command {
+  return command
+    .option('--bus <server>', 'nats://host:port, or tls://host:port where it is not this machine')
+    .option('--bus-user <name>', 'user of the bus')
+    .option('--bus-password-file <file>', 'file that holds its password')
+    .option('--bus-token-file <file>', 'file that holds a token')
+    .option('--bus-ca <file>', 'PEM file of the authority that signed the certificate of the bus');
+}
+
+export async function openBus({
+  bus = '',
+  busUser,
+  busPasswordFile,
+  busTokenFile,
+  busCa,
+}: BusOptions): Promise<Bus> {
+  return await connectNats({
+    server: bus,
+    ...(busUser !== undefined && { user: busUser }),
+    ...(busPasswordFile !== undefined && { passwordFile: busPasswordFile }),
+    ...(busTokenFile !== undefined && { tokenFile: busTokenFile }),
+    ...(busCa !== undefined && { caFile: busCa }),
+  });
+}
