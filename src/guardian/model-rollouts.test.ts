@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, suite, test } from 'node:test';
+import { loadAndUnload } from '../../test/support/load-cycles.ts';
 import { flowCandidate, openServedHouse, type ServedHouse } from '../../test/support/served-guardian.ts';
 import type { AuditEntry } from '../audit/index.ts';
 import { MemoryBus } from '../bus/index.ts';
@@ -60,7 +61,7 @@ suite('versions beside a champion', () => {
     assert.equal(guardian.rollouts.report('flow').agreed, 1);
     const ended = await guardian.rollouts.stop('flow', BOB);
     assert.equal(ended.endedBecause, 'stopped');
-    await assert.rejects(guardian.rollouts.stop('flow', BOB), { code: 'inference.rollout-refused' });
+    await assert.rejects(guardian.rollouts.stop('flow', BOB), { code: 'inference.no-rollout' });
     assert.deepEqual(await entriesOf(guardian), [
       'intent model.shadow flow@1.1.0',
       'outcome model.shadow flow@1.1.0',
@@ -187,6 +188,16 @@ suite('a move that another engine tells of', () => {
 
 suite('models that come and go', () => {
   afterEach(() => house.close());
+
+  test('leave no memory behind', async () => {
+    await open();
+    const { points, leftModels, leftBytes, wrong } = await loadAndUnload(house, 80, 4);
+    assert.deepEqual([leftModels, leftBytes, wrong], [0, 0, 0]);
+    const [, second, , last] = points;
+    // A model here takes 130 KB in the cache; what stays of 40 of them is less than one.
+    assert.ok((last?.external ?? 0) - (second?.external ?? 0) < 128 * 1024, JSON.stringify(points));
+    assert.ok((last?.heap ?? 0) - (second?.heap ?? 0) < 1024 * 1024, JSON.stringify(points));
+  });
 
   test('are gone for those who ask after an unload, and nothing of them stays', async () => {
     const guardian = await open();

@@ -60,13 +60,13 @@ export class ModelRollouts {
     return { rollout: this.report(name), admission };
   }
 
-  /** Throws `inference.rollout-refused` where none runs. */
+  /** Throws `inference.no-rollout` where none runs. */
   async stop(name: string, by: Actor): Promise<RolloutReport> {
     const { log, engine } = this.#parts;
     const { rollouts } = engine.models;
     const running = rollouts.get(name)?.report();
     if (running === undefined) {
-      throw new InferenceError('inference.rollout-refused', `nothing runs beside the champion of ${name}`);
+      throw new InferenceError('inference.no-rollout', `nothing runs beside the champion of ${name}`);
     }
     const { candidate } = running;
     const detail = { ...endDetail(running), because: 'stopped' };
@@ -81,11 +81,11 @@ export class ModelRollouts {
     return this.report(name);
   }
 
-  /** The rollout that runs under a name, or the last that did. Throws `inference.no-model` where there was none. */
+  /** The rollout that runs under a name, or the last that did. Throws `inference.no-rollout` where there was none. */
   report(name: string): RolloutReport {
     const report = this.#parts.engine.models.rollouts.report(name);
     if (report === undefined) {
-      throw new InferenceError('inference.no-model', `nothing ran beside the champion of ${name} yet`);
+      throw new InferenceError('inference.no-rollout', `nothing ran beside the champion of ${name} yet`);
     }
     return report;
   }

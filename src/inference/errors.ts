@@ -62,6 +62,11 @@ export const INFERENCE_ERRORS = {
     retry: true,
     says: 'The model does not fit into inference.modelMemoryBytes beside those that serve; nothing changed.',
   },
+  'inference.no-rollout': {
+    category: 'validation',
+    retry: false,
+    says: 'Nothing runs beside the champion of this model, or nothing has yet.',
+  },
   'inference.rollout-refused': {
     category: 'validation',
     retry: false,
