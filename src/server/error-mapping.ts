@@ -70,8 +70,6 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'inference.unexpected-model': 409,
   'inference.no-rollout': 404,
   'inference.rollout-refused': 409,
-  'inference.no-rollout': 404,
-  'inference.rollout-refused': 409,
   'inference.schema-mismatch': 422,
   'inference.cancelled': 408,
   'training.roster-refused': 422,
