@@ -1,19 +1,19 @@
-import { createPublicKey, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import type { KeyAlgorithm } from './key-store.ts';
 
 /**
  * Whether a signature over a whole message is good: `ecdsa-p256` as DER over SHA-256, `ed25519` and
  * `ml-dsa-65` as raw bytes.
- * Anything malformed, and a key of another kind than `algorithm`, is simply not good: it never throws.
+ * `publicKey` is PEM, or parsed already where many are verified. Anything malformed, and a key of another kind than `algorithm`, is simply not good: it never throws.
  */
 export function verifySignature(
-  publicKeyPem: string,
+  publicKey: string | KeyObject,
   algorithm: KeyAlgorithm,
   message: Uint8Array,
   signature: Uint8Array,
 ): boolean {
   try {
-    const key = createPublicKey(publicKeyPem);
+    const key = typeof publicKey === 'string' ? createPublicKey(publicKey) : publicKey;
     switch (algorithm) {
       case 'ecdsa-p256':
         if (key.asymmetricKeyType !== 'ec') return false;

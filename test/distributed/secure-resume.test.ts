@@ -27,7 +27,7 @@ test('of several classes too, a coordinator that dies in a round is followed by 
   const house = await startMembers(bus, run, training);
   let deaths = 0;
   // Each coordinator gets a little further, and dies in another tree of a round.
-  for (let after = 30; ; after += 37) {
+  for (let after = 30; ; after += 11) {
     const dying = mortalBus(bus, after);
     const secure = new SecureTraining({
       ...{ bus: dying.bus, roster: run.roster, minCellRows: 1 },

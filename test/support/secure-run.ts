@@ -1,13 +1,14 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { AggregationRound } from '../../src/training/secure/aggregation-round.ts';
+import { AggregationRound, type RoundPhase } from '../../src/training/secure/aggregation-round.ts';
 import { AggregationMember } from '../../src/training/secure/member.ts';
-import type { AggregationId, Phase, Signed } from '../../src/training/secure/messages.ts';
+import type { AggregationId, Signed } from '../../src/training/secure/messages.ts';
 import {
   leastThreshold,
   type Roster,
   rosterBytes,
   type SignedRoster,
 } from '../../src/training/secure/roster.ts';
+import type { SumChain } from '../../src/training/secure/sum-chain.ts';
 
 /** Identity keys, roster and members of a secure run, all in this process. */
 export interface SecureRun {
@@ -53,11 +54,11 @@ export function makeSecureRun(
 
 export interface RoundScript {
   /** Who falls silent before which phase. */
-  readonly drops?: Partial<Record<Phase, readonly string[]>>;
+  readonly drops?: Partial<Record<RoundPhase, readonly string[]>>;
   /** Changes what a member says before the coordinator has it; a copy, free to change. */
-  readonly onWay?: (message: Signed<Phase>, vector: Int32Array | undefined) => void;
+  readonly onWay?: (message: Signed<RoundPhase>, vector: Int32Array | undefined) => void;
   /** Changes what the coordinator relays to one member. */
-  readonly relay?: (messages: Signed<Phase>[], to: string) => Signed<Phase>[];
+  readonly relay?: (messages: Signed<RoundPhase>[], to: string) => Signed<RoundPhase>[];
 }
 
 /** Plays one sum from advert to open. `vectors` are copied. Gives the sum and who is in it. */
@@ -66,12 +67,17 @@ export async function playRound(
   id: AggregationId,
   vectors: ReadonlyMap<string, Int32Array>,
   script: RoundScript = {},
-): Promise<{ sum: Int32Array; survivors: readonly string[]; masked: ReadonlyMap<string, Int32Array> }> {
+): Promise<{
+  sum: Int32Array;
+  survivors: readonly string[];
+  masked: ReadonlyMap<string, Int32Array>;
+  chain: SumChain | undefined;
+}> {
   const length = [...vectors.values()][0]?.length ?? 0;
   const round = new AggregationRound(id, run.roster, length);
   const masked = new Map<string, Int32Array>();
   let alive = [...run.members.keys()];
-  const phase = async <P extends Phase>(
+  const phase = async <P extends RoundPhase>(
     name: P,
     say: (member: AggregationMember, self: string) => Promise<Signed<P>>,
   ) => {
@@ -83,7 +89,7 @@ export async function playRound(
       round.accept(message, vector);
     }
   };
-  const relayed = <P extends Phase>(messages: readonly Signed<P>[], to: string): Signed<P>[] => {
+  const relayed = <P extends RoundPhase>(messages: readonly Signed<P>[], to: string): Signed<P>[] => {
     const copies = structuredClone([...messages]);
     return (script.relay?.(copies, to) ?? copies) as Signed<P>[];
   };
@@ -100,7 +106,39 @@ export async function playRound(
   await phase('agreement', (member, self) => member.agree(id, relayed(announced, self)));
   const agreements = round.close('agreement');
   await phase('reveal', (member, self) => member.reveal(id, relayed(agreements, self)));
-  return { sum: round.open(), survivors: round.survivors, masked };
+  return { sum: round.open(), survivors: round.survivors, masked, chain: round.chain() };
+}
+
+/** Plays a further sum of a chain. `ids`: what a member is asked in place of `id`. */
+export async function playChained(
+  run: SecureRun,
+  id: AggregationId,
+  vectors: ReadonlyMap<string, Int32Array>,
+  {
+    chain,
+    onWay,
+    ids,
+    drops = [],
+  }: {
+    readonly chain: SumChain;
+    readonly onWay?: (message: Signed<'chained'>, vector: Int32Array) => void;
+    readonly ids?: Readonly<Record<string, AggregationId>>;
+    readonly drops?: readonly string[];
+  },
+): Promise<{ sum: Int32Array; masked: ReadonlyMap<string, Int32Array> }> {
+  const length = [...vectors.values()][0]?.length ?? 0;
+  const sum = chain.next(id, length);
+  const masked = new Map<string, Int32Array>();
+  for (const self of sum.expected) {
+    if (drops.includes(self)) continue;
+    const vector = (vectors.get(self) as Int32Array).slice();
+    const member = run.members.get(self) as AggregationMember;
+    const message = structuredClone(await member.chain(ids?.[self] ?? id, vector));
+    masked.set(self, vector.slice());
+    onWay?.(message, vector);
+    sum.accept(message, vector);
+  }
+  return { sum: sum.open(), masked };
 }
 
 function identity() {

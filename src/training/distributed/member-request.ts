@@ -47,6 +47,13 @@ export const memberRequestSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('masked'), id: idSchema, messages: messagesSchema<'shares'>() }),
   z.strictObject({ kind: z.literal('agreement'), id: idSchema, messages: messagesSchema<'masked'>() }),
   z.strictObject({ kind: z.literal('reveal'), id: idSchema, messages: messagesSchema<'agreement'>() }),
+  /** A further sum of the group of the last one: asked and answered at once. */
+  z.strictObject({
+    kind: z.literal('chained'),
+    id: idSchema,
+    before: digest,
+    operations: z.array(memberOperationSchema).min(1).max(64),
+  }),
   z.strictObject({ kind: z.literal('end') }),
 ]);
 export type MemberRequest = z.output<typeof memberRequestSchema>;

@@ -15,10 +15,14 @@ export function encodeMessage(head: unknown, body: Uint8Array = new Uint8Array(0
   return out;
 }
 
-/** The parts of a message; the body is a copy. Throws `training.message-refused` for what `schema` does not take. */
+/**
+ * The parts of a message; the body is a copy, or lies in `bytes` where those are `owned` and int32 can be read there. Throws
+ * `training.message-refused` for what `schema` does not take.
+ */
 export function decodeMessage<T>(
   bytes: Uint8Array,
   schema: z.ZodType<T>,
+  { owned = false }: { readonly owned?: boolean } = {},
 ): { readonly head: T; readonly body: Uint8Array<ArrayBuffer> } {
   const length =
     bytes.length < 4 ? -1 : new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0, true);
@@ -36,6 +40,10 @@ export function decodeMessage<T>(
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw refused(`expected a message, got one whose ${issue?.path.join('.')} is not: ${issue?.message}`);
+  }
+  const { buffer, byteOffset } = bytes;
+  if (owned && buffer instanceof ArrayBuffer && (byteOffset + at) % 4 === 0) {
+    return { head: parsed.data, body: new Uint8Array(buffer, byteOffset + at, bytes.length - at) };
   }
   // A Buffer's `slice` would not copy.
   return { head: parsed.data, body: new Uint8Array(bytes.subarray(at)) };

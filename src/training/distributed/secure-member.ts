@@ -85,12 +85,13 @@ export class SecureMember {
       case 'open':
         await this.#open(request.plan, request.firstRow);
         return encodeMessage({});
-      case 'advert': {
-        const { id, before, operations } = request;
-        await this.#obey(before, operations);
-        if (id.question !== this.#history) throw refused('the id of the sum names another question');
-        if (id.tree !== this.#tree) throw refused(`expected a sum of tree ${this.#tree}, got ${id.tree}`);
-        return encodeMessage(await this.#aggregation.advertise(id));
+      case 'advert':
+        await this.#prepare(request);
+        return encodeMessage(await this.#aggregation.advertise(request.id));
+      case 'chained': {
+        const vector = (await this.#prepare(request)).slice();
+        const message = await this.#aggregation.chain(request.id, vector);
+        return encodeMessage(message, bytesOf(vector));
       }
       case 'shares':
         return encodeMessage(await this.#aggregation.share(request.id, request.messages));
@@ -132,6 +133,19 @@ export class SecureMember {
     if (this.#rows.firstRow !== firstRow) throw refused('the rows of this member were numbered already');
     this.#plan = plan;
     this.#planDigest = digest;
+  }
+
+  /** The answer that the id of a sum is about, before it is masked. */
+  async #prepare({
+    id,
+    before,
+    operations,
+  }: Extract<MemberRequest, { kind: 'advert' | 'chained' }>): Promise<Int32Array> {
+    await this.#obey(before, operations);
+    if (id.question !== this.#history) throw refused('the id of the sum names another question');
+    if (id.tree !== this.#tree) throw refused(`expected a sum of tree ${this.#tree}, got ${id.tree}`);
+    if (this.#answer === undefined) throw refused('nothing was asked');
+    return this.#answer;
   }
 
   /** Does what comes before the question and answers it; asked again for the same, it has the answer already. */

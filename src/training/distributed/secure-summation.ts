@@ -4,10 +4,11 @@ import type { Digest, Milliseconds } from '../../base/index.ts';
 import { type Bus, BusError } from '../../bus/index.ts';
 import type { AggregationProgress } from '../boosting.ts';
 import { TrainingError } from '../errors.ts';
-import { AggregationRound } from '../secure/aggregation-round.ts';
+import { AggregationRound, type RoundPhase } from '../secure/aggregation-round.ts';
 import { COORDINATOR_ROUNDS } from '../secure/answered-rounds.ts';
 import type { AggregationId, Phase, Signed } from '../secure/messages.ts';
 import type { Roster } from '../secure/roster.ts';
+import type { SumChain } from '../secure/sum-chain.ts';
 import { extendHistory, type MemberOperation, type MemberRequest, memberSubject } from './member-request.ts';
 import { decodeMessage, encodeMessage, vectorOf } from './message.ts';
 import type { Notice, Question } from './operation.ts';
@@ -49,7 +50,9 @@ export interface SecureSummationOptions {
 const RETRY_MS: Milliseconds = 50;
 
 /**
- * Sums that nobody but their members could take apart: each question is one sum of secure aggregation. Throws
+ * Sums that nobody but their members could take apart: each question is one sum of secure aggregation. The first sum of a group
+ * goes through all phases; those after it go on from it in one. With the policy `survivors` each tree opens with all phases,
+ * so that whoever was lost before it can be left out; where all are waited for, once a coordinator is enough. Throws
  * `training.member-missing` (policy `wait`) or `training.aggregation-below-threshold` where members do not answer, and what
  * `AggregationRound` throws for messages that are not as they should be; nothing is revealed then.
  */
@@ -64,6 +67,8 @@ export class SecureSummation implements Summation {
   #tree = 0;
   #round = 0;
   #group: readonly string[] = [];
+  /** What the next sum of the group goes on from. */
+  #chain: SumChain | undefined;
   readonly #progress = { workers: 0, sums: 0, bytesSent: 0, bytesReceived: 0, lost: 0, late: 0 };
 
   constructor(options: SecureSummationOptions) {
@@ -111,11 +116,11 @@ export class SecureSummation implements Summation {
 
   /** Asks members something that is no sum; who does not answer is missing. */
   async askEach(request: (id: string, i: number) => MemberRequest): Promise<Map<string, Uint8Array>> {
-    return await this.#askAll(this.#alive, request);
+    return await this.#askAll(this.#alive, (id, i) => encodeMessage(request(id, i)));
   }
 
   async #sum(question: MemberOperation, length: number, opens: boolean): Promise<Int32Array | undefined> {
-    const { roster, epoch } = this.#options;
+    const { roster, epoch, policy } = this.#options;
     const operations = [...this.#pending, question];
     const before = this.#history;
     this.#history = extendHistory(this.#options.plan, before, operations);
@@ -124,37 +129,63 @@ export class SecureSummation implements Summation {
       ...{ run: roster.run, tree: this.#tree, round: epoch * COORDINATOR_ROUNDS + this.#round++, attempt: 0 },
       question: this.#history,
     };
-    const round = new AggregationRound(id, roster, length);
     const said = { ...id, question: this.#history };
-    await this.#phase(round, 'advert', () => ({ kind: 'advert', id: said, before, operations }), length);
+    const goesOn = this.#chain !== undefined && (policy === 'wait' || !opens);
+    const sum = goesOn
+      ? await this.#goOn(id, { kind: 'chained', id: said, before, operations }, length)
+      : await this.#playAll(id, { kind: 'advert', id: said, before, operations }, length, opens);
+    if (sum === undefined) {
+      this.#chain = undefined;
+      this.#note((last) => ({ ...last, ended: true }));
+      return undefined;
+    }
+    if (opens) this.participants.push({ tree: this.#tree, members: this.#group, sums: 1, ended: false });
+    else this.#note((last) => ({ ...last, sums: last.sums + 1 }));
+    this.#progress.sums++;
+    return sum;
+  }
+
+  /** A sum of the very group of the one before it; undefined where one of them is lost. */
+  async #goOn(id: AggregationId, request: MemberRequest, length: number): Promise<Int32Array | undefined> {
+    const chain = this.#chain as SumChain;
+    const round = chain.next(id, length);
+    await setImmediate();
+    const bytes = encodeMessage(request);
+    const answers = await this.#askAll(chain.group, () => bytes, 'chained');
+    for (const [from, answer] of answers) {
+      const { head, body } = decodeMessage(answer, z.custom<Signed<'chained'>>(), { owned: true });
+      expectSigned(head, from, 'chained');
+      round.accept(head, vectorOf(body, length));
+    }
+    return round.expected.length === 0 ? round.open() : undefined;
+  }
+
+  /** A sum in all phases; undefined where a tree goes on and its group is not whole. */
+  async #playAll(
+    id: AggregationId,
+    request: MemberRequest,
+    length: number,
+    opens: boolean,
+  ): Promise<Int32Array | undefined> {
+    const round = new AggregationRound(id, this.#options.roster, length);
+    const said = { ...id, question: this.#history };
+    this.#chain = undefined;
+    await this.#phase(round, 'advert', request, length);
     const adverts = round.close('advert');
-    await this.#phase(round, 'shares', () => ({ kind: 'shares', id: said, messages: [...adverts] }), length);
+    await this.#phase(round, 'shares', { kind: 'shares', id: said, messages: [...adverts] }, length);
     const shares = round.close('shares');
-    await this.#phase(round, 'masked', () => ({ kind: 'masked', id: said, messages: [...shares] }), length);
+    await this.#phase(round, 'masked', { kind: 'masked', id: said, messages: [...shares] }, length);
     const masked = round.close('masked');
     if (opens) this.#group = round.survivors;
     else if (round.survivors.join() !== this.#group.join()) {
       // Opened, the sum would show the rows of who was lost by what is missing: nobody is asked to reveal.
-      this.#note((last) => ({ ...last, ended: true }));
       return undefined;
     }
-    await this.#phase(
-      round,
-      'agreement',
-      () => ({ kind: 'agreement', id: said, messages: [...masked] }),
-      length,
-    );
+    await this.#phase(round, 'agreement', { kind: 'agreement', id: said, messages: [...masked] }, length);
     const agreements = round.close('agreement');
-    await this.#phase(
-      round,
-      'reveal',
-      () => ({ kind: 'reveal', id: said, messages: [...agreements] }),
-      length,
-    );
+    await this.#phase(round, 'reveal', { kind: 'reveal', id: said, messages: [...agreements] }, length);
     const sum = round.open();
-    if (opens) this.participants.push({ tree: this.#tree, members: this.#group, sums: 1, ended: false });
-    else this.#note((last) => ({ ...last, sums: last.sums + 1 }));
-    this.#progress.sums++;
+    this.#chain = round.chain();
     return sum;
   }
 
@@ -163,24 +194,20 @@ export class SecureSummation implements Summation {
     if (last !== undefined) this.participants.push(change(last));
   }
 
-  async #phase<P extends Phase>(
+  async #phase<P extends RoundPhase>(
     round: AggregationRound,
     phase: P,
-    request: (id: string) => MemberRequest,
+    request: MemberRequest,
     length: number,
   ): Promise<void> {
     const asked = round.expected.filter((id) => this.#alive.includes(id));
     // Where everyone is in this process, leases must be renewed in between.
     await setImmediate();
-    const answers = await this.#askAll(asked, request, phase);
+    const bytes = encodeMessage(request);
+    const answers = await this.#askAll(asked, () => bytes, phase);
     for (const [id, answer] of answers) {
-      const { head, body } = decodeMessage(answer, z.custom<Signed<P>>());
-      if (head?.from !== id) {
-        throw new TrainingError(
-          'training.aggregation-tampered',
-          `${phase} of ${id}: it is signed as another's`,
-        );
-      }
+      const { head, body } = decodeMessage(answer, z.custom<Signed<P>>(), { owned: true });
+      expectSigned(head, id, phase);
       round.accept(head, phase === 'masked' ? vectorOf(body, length) : undefined);
     }
   }
@@ -188,7 +215,7 @@ export class SecureSummation implements Summation {
   /** The answers that came in time, in the order of the roster. Who is silent was lost. */
   async #askAll(
     ids: readonly string[],
-    request: (id: string, i: number) => MemberRequest,
+    request: (id: string, i: number) => Uint8Array,
     phase?: Phase,
   ): Promise<Map<string, Uint8Array>> {
     const { policy, answerMs } = this.#options;
@@ -213,9 +240,8 @@ export class SecureSummation implements Summation {
     return found;
   }
 
-  async #askOne(id: string, request: MemberRequest): Promise<Uint8Array | undefined> {
+  async #askOne(id: string, bytes: Uint8Array): Promise<Uint8Array | undefined> {
     const { bus, roster, answerMs, policy, lost } = this.#options;
-    const bytes = encodeMessage(request);
     const until = performance.now() + answerMs;
     for (;;) {
       if (lost.aborted) {
@@ -241,4 +267,9 @@ export class SecureSummation implements Summation {
       }
     }
   }
+}
+
+function expectSigned(head: Partial<Signed<Phase>> | undefined, id: string, phase: Phase): void {
+  if (head?.from === id) return;
+  throw new TrainingError('training.aggregation-tampered', `${phase} of ${id}: it is signed as another's`);
 }

@@ -1,20 +1,24 @@
 import { sha256 } from '../../crypto/index.ts';
 import { TrainingError } from '../errors.ts';
 import { applyMask, deriveSecret, pairSecret, restoreRoundKey } from './masks.ts';
-import { vectorDigest } from './member.ts';
 import {
   type AggregationId,
   contextOf,
   type Phase,
   type Signed,
   transcriptOf,
+  vectorDigest,
   verifyMessage,
 } from './messages.ts';
 import type { Roster } from './roster.ts';
 import { combineShares, type Share } from './shamir.ts';
+import { addVectorInto, SumChain } from './sum-chain.ts';
 
 /** Phases in their order, as the coordinator goes through them. */
 const ORDER = ['advert', 'shares', 'masked', 'agreement', 'reveal'] as const satisfies readonly Phase[];
+
+/** Phases of one sum by double masking. */
+export type RoundPhase = (typeof ORDER)[number];
 
 /**
  * The coordinator's side of one sum: takes the members' messages phase by phase, closes a phase when enough have spoken
@@ -28,7 +32,7 @@ export class AggregationRound {
   readonly #roster: Roster;
   readonly #sum: Int32Array;
   #at = 0;
-  readonly #messages: { [P in Phase]: Map<string, Signed<P>> } = {
+  readonly #messages: { [P in RoundPhase]: Map<string, Signed<P>> } = {
     advert: new Map(),
     shares: new Map(),
     masked: new Map(),
@@ -43,8 +47,8 @@ export class AggregationRound {
     this.#sum = new Int32Array(length);
   }
 
-  get phase(): Phase {
-    return ORDER[this.#at] as Phase;
+  get phase(): RoundPhase {
+    return ORDER[this.#at] as RoundPhase;
   }
 
   /** Members who may still speak in this phase. */
@@ -61,20 +65,20 @@ export class AggregationRound {
   }
 
   /** Takes a message of the present phase; `vector` comes with `masked` alone and is added, not kept. */
-  accept<P extends Phase>(message: Signed<P>, vector?: Int32Array): void {
+  accept<P extends RoundPhase>(message: Signed<P>, vector?: Int32Array): void {
     const phase = this.phase as P;
     const verified = verifyMessage<P>(this.#roster, phase, this.id, message);
     const { from } = verified;
     const taken = this.#messages[phase] as Map<string, Signed<P>>;
     if (taken.has(from)) this.#fail('replayed', from, `${phase} came twice`);
     if (!this.expected.includes(from)) this.#fail('replayed', from, `${phase} from one who had dropped out`);
-    this.#check(verified as Signed<Phase>, vector);
+    this.#check(verified as Signed<RoundPhase>, vector);
     taken.set(from, verified);
-    if (vector !== undefined) addInto(this.#sum, vector);
+    if (vector !== undefined) addVectorInto(this.#sum, vector);
   }
 
   /** Ends the present phase; gives its messages, to be relayed to everyone who spoke in it. */
-  close<P extends Exclude<Phase, 'reveal'>>(phase: P): readonly Signed<P>[] {
+  close<P extends Exclude<RoundPhase, 'reveal'>>(phase: P): readonly Signed<P>[] {
     if (phase !== this.phase) {
       throw new TrainingError(
         'training.aggregation-replayed',
@@ -96,7 +100,14 @@ export class AggregationRound {
     return this.#sum;
   }
 
-  #check(message: Signed<Phase>, vector: Int32Array | undefined): void {
+  /** What further sums of the same group go on from; undefined unless everyone in the sum has revealed. Valid once opened. */
+  chain(): SumChain | undefined {
+    const group = this.survivors;
+    if (!group.every((id) => this.#messages.reveal.has(id))) return undefined;
+    return new SumChain(this.#roster, this.id, { group, masked: transcriptOf(this.#messages.masked) });
+  }
+
+  #check(message: Signed<RoundPhase>, vector: Int32Array | undefined): void {
     const { from } = message;
     switch (message.phase) {
       case 'advert':
@@ -181,13 +192,13 @@ export class AggregationRound {
     return shares.slice(0, this.#roster.threshold);
   }
 
-  #expectTranscript(from: string, digest: string, of: Phase): void {
-    if (digest !== transcriptOf(this.#messages[of] as ReadonlyMap<string, Signed<Phase>>)) {
+  #expectTranscript(from: string, digest: string, of: RoundPhase): void {
+    if (digest !== transcriptOf(this.#messages[of] as ReadonlyMap<string, Signed<RoundPhase>>)) {
       this.#fail('equivocation', from, `it speaks of other messages of phase ${of}`);
     }
   }
 
-  #expectGroup(phase: Phase): void {
+  #expectGroup(phase: RoundPhase): void {
     const least = Math.max(this.#roster.threshold, this.#roster.minGroup);
     const count = this.#messages[phase].size;
     if (count < least) {
@@ -201,8 +212,4 @@ export class AggregationRound {
   #fail(what: 'tampered' | 'equivocation' | 'replayed', member: string, why: string): never {
     throw new TrainingError(`training.aggregation-${what}`, `${member}: ${why}`);
   }
-}
-
-function addInto(sum: Int32Array, vector: Int32Array): void {
-  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (vector[i] as number);
 }

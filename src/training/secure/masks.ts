@@ -9,7 +9,7 @@ import {
 } from 'node:crypto';
 
 /** Bytes of mask made at a time: AES-CTR runs fastest in pieces that stay in the cache. */
-const PIECE = 1 << 20;
+const PIECE = 1 << 17;
 const ZEROS = new Uint8Array(PIECE);
 const ZERO_IV = new Uint8Array(16);
 
@@ -49,15 +49,21 @@ export function restoreRoundKey(bytes: Uint8Array, publicKey: string): RoundKey 
  * Undefined where the other's public key is none, or of small order.
  */
 export function pairSecret(own: RoundKey, otherPublic: string, context: string): Uint8Array | undefined {
+  const shared = agreeSecret(own, otherPublic);
+  if (shared === undefined) return undefined;
+  const secret = deriveSecret(shared, context);
+  shared.fill(0);
+  return secret;
+}
+
+/** What X25519 gives both ends of a pair, to derive secrets from; the caller wipes it. Undefined as in `pairSecret`. */
+export function agreeSecret(own: RoundKey, otherPublic: string): Uint8Array | undefined {
   try {
     const publicKey = createPublicKey({
       format: 'jwk',
       key: { kty: 'OKP', crv: 'X25519', x: otherPublic },
     });
-    const shared = diffieHellman({ privateKey: own.privateKey, publicKey });
-    const secret = deriveSecret(shared, context);
-    shared.fill(0);
-    return secret;
+    return diffieHellman({ privateKey: own.privateKey, publicKey });
   } catch {
     return undefined;
   }
@@ -65,6 +71,14 @@ export function pairSecret(own: RoundKey, otherPublic: string, context: string):
 
 export function deriveSecret(key: Uint8Array, context: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', key, new Uint8Array(0), context, 32));
+}
+
+/** A seed of 32 bytes from `secret`, which becomes the secret that comes after it: neither gives the one that was. */
+export function nextSecret(secret: Uint8Array, context: string): Uint8Array {
+  const both = new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), context, 2 * secret.length));
+  secret.set(both.subarray(secret.length));
+  both.fill(0, secret.length);
+  return both.subarray(0, secret.length);
 }
 
 /**
@@ -78,11 +92,18 @@ export function applyMask(into: Int32Array, seed: Uint8Array, sign: 1 | -1): voi
     const bytes = cipher.update(to - from === PIECE / 4 ? ZEROS : ZEROS.subarray(0, (to - from) * 4));
     const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
     const mask = new Int32Array(aligned.buffer, aligned.byteOffset, to - from);
-    if (sign === 1)
-      for (let i = from; i < to; i++) into[i] = (into[i] as number) + (mask[i - from] as number);
-    else for (let i = from; i < to; i++) into[i] = (into[i] as number) - (mask[i - from] as number);
-    aligned.fill(0);
+    const part = into.subarray(from, to);
+    if (sign === 1) for (let i = 0; i < part.length; i++) part[i] = (part[i] as number) + (mask[i] as number);
+    else for (let i = 0; i < part.length; i++) part[i] = (part[i] as number) - (mask[i] as number);
+    release(mask);
   }
+}
+
+/** Wipes a piece of mask and gives its memory back at once: left to the collector, it would cost as much as the mask. */
+function release(mask: Int32Array): void {
+  mask.fill(0);
+  const { buffer } = mask;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === mask.byteLength) buffer.transfer(0);
 }
 
 function rawPublic(key: KeyObject): string {

@@ -2,7 +2,15 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { sha256 } from '../../crypto/index.ts';
 import { TrainingError } from '../errors.ts';
 import { AnsweredRounds } from './answered-rounds.ts';
-import { applyMask, deriveSecret, makeRoundKey, pairSecret, privateBytes, type RoundKey } from './masks.ts';
+import {
+  agreeSecret,
+  applyMask,
+  deriveSecret,
+  makeRoundKey,
+  pairSecret,
+  privateBytes,
+  type RoundKey,
+} from './masks.ts';
 import {
   type AggregationId,
   type Bodies,
@@ -13,10 +21,12 @@ import {
   type Signed,
   signMessage,
   transcriptOf,
+  vectorDigest,
   verifyAll,
 } from './messages.ts';
 import type { Roster } from './roster.ts';
 import { splitSecret } from './shamir.ts';
+import { MemberChain } from './sum-chain.ts';
 
 export interface AggregationMemberOptions {
   /** Own id on the roster, which was verified with `verifyRoster`. */
@@ -38,6 +48,8 @@ interface Open {
   adverts: ReadonlyMap<string, Signed<'advert'>>;
   shares: ReadonlyMap<string, Signed<'shares'>>;
   masked: ReadonlyMap<string, Signed<'masked'>>;
+  /** What further sums are masked with, one secret a pair. */
+  readonly chained: Map<string, Uint8Array>;
 }
 
 const SEAL_NONCE = 12;
@@ -47,7 +59,8 @@ const SECRET = 32;
 /**
  * One member's side of secure aggregation by double masking (Bonawitz et al. 2017, protocol with active adversaries): the
  * coordinator learns the sum of at least `minGroup` vectors and nothing of one. Call `advertise`, `share`, `mask`,
- * `agree`, `reveal` in that order with what the coordinator relays; each answers an id once.
+ * `agree`, `reveal` in that order with what the coordinator relays, then `chain` for each further sum of the group that was
+ * agreed on; each answers an id once.
  *
  * Throws `training.aggregation-tampered` (a message is not what its sender signed), `-equivocation` (members were told
  * different things), `-replayed` (an id or phase a second time), `-below-threshold` (too few) and `-two-answers` (a second
@@ -59,6 +72,8 @@ export class AggregationMember {
   readonly #roster: Roster;
   readonly #sign: Sign;
   #open: Open | undefined;
+  /** The group that the last sum by double masking was opened for; a new one ends it. */
+  #chain: MemberChain | undefined;
   readonly #answered: AnsweredRounds;
 
   constructor({ self, roster, sign, answered = new AnsweredRounds() }: AggregationMemberOptions) {
@@ -69,8 +84,7 @@ export class AggregationMember {
   }
 
   async advertise(id: AggregationId): Promise<Signed<'advert'>> {
-    if (id.run !== this.#roster.run) this.#fail('replayed', `the roster is for run ${this.#roster.run}`);
-    if (!this.#answered.isNew(id)) this.#fail('replayed', 'this or a later round was begun');
+    this.#expectNew(id);
     this.abandon();
     await this.#answered.begin(id);
     const open: Open = {
@@ -82,6 +96,7 @@ export class AggregationMember {
       adverts: new Map(),
       shares: new Map(),
       masked: new Map(),
+      chained: new Map(),
     };
     this.#open = open;
     return await this.#say(open, 'advert', {
@@ -205,15 +220,55 @@ export class AggregationMember {
         both.fill(0);
       }
       const message = await this.#say(open, 'reveal', { seeds, keys });
-      this.abandon();
+      // Whose key was revealed is no part of what goes on, nor is anyone whom this member was not told of.
+      if (open.masked.has(this.#self)) this.#chain = this.#goOn(open, transcript);
+      this.#close();
       return message;
     });
   }
 
-  /** Gives the open sum up and wipes its secrets. Its id is not answered any more. */
+  /**
+   * Masks `vector` in place, for a further sum of the group that was agreed on last, and announces it. Only the vectors of the
+   * whole group give a sum; it is counted as opened, for nothing more is asked of this member.
+   */
+  async chain(id: AggregationId, vector: Int32Array): Promise<Signed<'chained'>> {
+    this.#expectNew(id);
+    const chain = this.#chain ?? this.#fail('replayed', 'no group is agreed on that a sum could go on from');
+    return await this.#orGiveUp(async () => {
+      await this.#answered.begin(id);
+      await this.#expectApart(id.tree, chain.group);
+      const digest = chain.mask(id, vector);
+      const body = { chain: digest, vector: vectorDigest(vector), length: vector.length };
+      return await this.#say({ id }, 'chained', body);
+    });
+  }
+
+  /** Gives the open sum and what could go on from it up, and wipes the secrets. Its id is not answered any more. */
   abandon(): void {
+    this.#close();
+    this.#chain?.wipe();
+    this.#chain = undefined;
+  }
+
+  #close(): void {
     this.#open?.seed.fill(0);
+    for (const secret of this.#open?.chained.values() ?? []) secret.fill(0);
     this.#open = undefined;
+  }
+
+  #goOn(open: Open, masked: ReturnType<typeof transcriptOf>): MemberChain {
+    const group = [...open.masked.keys()];
+    const secrets = new Map<string, Uint8Array>();
+    for (const other of group) {
+      const secret = open.chained.get(other);
+      if (secret !== undefined) secrets.set(other, secret.slice());
+    }
+    return new MemberChain(this.#roster, open.id, { self: this.#self, group, masked, secrets });
+  }
+
+  #expectNew(id: AggregationId): void {
+    if (id.run !== this.#roster.run) this.#fail('replayed', `the roster is for run ${this.#roster.run}`);
+    if (!this.#answered.isNew(id)) this.#fail('replayed', 'this or a later round was begun');
   }
 
   /** The open sum, which must have reached `from`; it moves to `to` before anything is said. */
@@ -254,8 +309,12 @@ export class AggregationMember {
   #pairSeed(open: Open, other: string): Uint8Array {
     const advert = open.adverts.get(other)?.body.masking ?? '';
     const pair = [this.#self, other].sort();
-    const seed = pairSecret(open.masking, advert, this.#context(open, 'pair', ...pair));
-    return seed ?? this.#fail('tampered', `the masking key of ${other} is none`);
+    const shared = agreeSecret(open.masking, advert);
+    if (shared === undefined) return this.#fail('tampered', `the masking key of ${other} is none`);
+    const seed = deriveSecret(shared, this.#context(open, 'pair', ...pair));
+    open.chained.set(other, deriveSecret(shared, this.#context(open, 'chain', ...pair)));
+    shared.fill(0);
+    return seed;
   }
 
   #seal(open: Open, to: string, publicKey: string, plain: Uint8Array): string {
@@ -290,7 +349,7 @@ export class AggregationMember {
     return contextOf(this.#roster, open.id, ...words);
   }
 
-  #say<P extends Phase>(open: Open, phase: P, body: Bodies[P]): Promise<Signed<P>> {
+  #say<P extends Phase>(open: Pick<Open, 'id'>, phase: P, body: Bodies[P]): Promise<Signed<P>> {
     return signMessage<P>(this.#roster, { phase, id: open.id, from: this.#self, body }, this.#sign);
   }
 
@@ -300,9 +359,4 @@ export class AggregationMember {
   ): never {
     throw new TrainingError(`training.aggregation-${what}`, `${this.#self}: ${why}`);
   }
-}
-
-/** Digest that holds a member to the vector it announced. */
-export function vectorDigest(vector: Int32Array): ReturnType<typeof sha256> {
-  return sha256(new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength));
 }

@@ -1,3 +1,4 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import type { Digest } from '../../base/index.ts';
 import { canonicalJson, sha256, verifySignature } from '../../crypto/index.ts';
@@ -46,6 +47,8 @@ export interface Bodies {
     readonly seeds: Readonly<Record<string, string>>;
     readonly keys: Readonly<Record<string, string>>;
   };
+  /** Announces the vector of a sum that goes on from others of the same group: see `SumChain`. */
+  chained: { readonly chain: Digest; readonly vector: Digest; readonly length: number };
 }
 
 export type Phase = keyof Bodies;
@@ -61,6 +64,7 @@ const BODIES: { readonly [P in Phase]: z.ZodType<Bodies[P]> } = {
   masked: z.strictObject({ shares: digest, vector: digest, length: z.int().min(1) }),
   agreement: z.strictObject({ masked: digest, survivors: z.array(memberId) }),
   reveal: z.strictObject({ seeds: z.record(memberId, base64), keys: z.record(memberId, base64) }),
+  chained: z.strictObject({ chain: digest, vector: digest, length: z.int().min(1) }),
 };
 
 export interface Signed<P extends Phase> {
@@ -111,7 +115,8 @@ export function verifyMessage<P extends Phase>(
   } catch {
     return tampered('the id is malformed');
   }
-  if (!verifySignature(member.publicKeyPem, member.algorithm, bytes, signature)) {
+  const key = knownRoster(roster).keys.get(from);
+  if (key === undefined || !verifySignature(key, member.algorithm, bytes, signature)) {
     return tampered('the signature does not verify');
   }
   if (!isSameId(message.id, id)) {
@@ -151,7 +156,7 @@ export function transcriptOf(messages: ReadonlyMap<string, Signed<Phase>>): Dige
 export function contextOf(roster: Roster, id: AggregationId, ...words: readonly string[]): string {
   return [
     'guardian-aggregation-v1',
-    rosterDigest(roster),
+    knownRoster(roster).digest,
     id.run,
     id.tree,
     id.round,
@@ -159,6 +164,11 @@ export function contextOf(roster: Roster, id: AggregationId, ...words: readonly 
     id.question ?? '',
     ...words,
   ].join('\n');
+}
+
+/** Digest that holds a member to the vector it announced. */
+export function vectorDigest(vector: Int32Array): Digest {
+  return sha256(new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength));
 }
 
 export function isSameId(a: AggregationId, b: AggregationId): boolean {
@@ -184,6 +194,25 @@ export function toBeSigned(
 
 function signedBytes(roster: Roster, content: Omit<Signed<Phase>, 'signature'>): Uint8Array {
   return new TextEncoder().encode(
-    `guardian-aggregation-v1\n${canonicalJson({ roster: rosterDigest(roster), ...content })}`,
+    `guardian-aggregation-v1\n${canonicalJson({ roster: knownRoster(roster).digest, ...content })}`,
   );
+}
+
+/** Rosters that were seen: every message names one, and is verified by a key of it. */
+const known = new WeakMap<Roster, { readonly digest: Digest; readonly keys: Map<string, KeyObject> }>();
+
+function knownRoster(roster: Roster) {
+  const found = known.get(roster);
+  if (found !== undefined) return found;
+  const keys = new Map<string, KeyObject>();
+  for (const { id, publicKeyPem } of roster.members) {
+    try {
+      keys.set(id, createPublicKey(publicKeyPem));
+    } catch {
+      // No key, no signature that verifies.
+    }
+  }
+  const made = { digest: rosterDigest(roster), keys };
+  known.set(roster, made);
+  return made;
 }
