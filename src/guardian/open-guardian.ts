@@ -95,7 +95,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       policy: registryPolicy(config),
       retention: config.registry.retention,
       escrow,
-      serving: (name) => engine.current(name)?.version,
+      serving: (name) => engine.versionsInService(name),
       evaluator: createGateEvaluator({
         ...{ gates: config.gates, meter: config.meter, clock },
         openKey: (wraps, subject) => trainingKeys.open('data', wraps, { subject, principal: 'system' }),

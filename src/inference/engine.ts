@@ -72,6 +72,7 @@ export class Engine {
     this.models = new ModelService({
       ...{ config: this.config, clock, random, later, noteHealth, noteRolloutEnd },
       served: () => this.#scorer.served(),
+      drained: () => this.#scorer.waves.drained(),
     });
     this.#scorer = new Scorer(this.config, options.clock, options.rule, this.models);
     this.#clock = options.clock;
@@ -138,6 +139,12 @@ export class Engine {
     this.models.guard(served);
     await served.warmUp();
     return served;
+  }
+
+  /** Versions of a name that decide: the one in place, and one that runs beside it. */
+  versionsInService(name: string): readonly string[] {
+    const candidate = this.models.rollouts.get(name)?.candidate;
+    return [this.#scorer.slotOf(name)?.current, candidate].flatMap((served) => served?.info.version ?? []);
   }
 
   /** Ends the certificates in service that this key signed, at once and for good. */

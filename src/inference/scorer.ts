@@ -10,6 +10,7 @@ import type { ServedModel } from './served-model.ts';
 import { breakerCauseOf } from './service/breaker-cause.ts';
 import { type BreakerCause, REFUSED } from './service/circuit-breaker.ts';
 import type { ModelService } from './service/model-service.ts';
+import { RequestWaves } from './service/request-waves.ts';
 import type { Rollout } from './service/rollout.ts';
 import { EngineCounters, type InferenceStats } from './stats.ts';
 
@@ -59,6 +60,8 @@ export class Scorer {
   readonly #rule: FallbackRule | undefined;
   readonly #slots = new Map<string, Slot>();
   readonly #counters = new EngineCounters();
+  /** Says when what was taken out of service is out of reach. */
+  readonly waves = new RequestWaves();
   readonly #models: Pick<ModelService, 'rollouts' | 'find'> | undefined;
 
   constructor(
@@ -147,6 +150,7 @@ export class Scorer {
       throw this.#refuse('inference.overloaded', `${counters.inFlight} requests are being scored`);
     }
     counters.inFlight++;
+    const wave = this.waves.enter();
     try {
       const answer = await this.#scoreAll(batch, options, started);
       const { verdict } = answer.arrays;
@@ -155,6 +159,7 @@ export class Scorer {
       counters.answer(this.#clock.monotonic() - started);
       return answer;
     } finally {
+      this.waves.leave(wave);
       counters.inFlight--;
     }
   }

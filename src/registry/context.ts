@@ -22,8 +22,8 @@ export interface RegistryParts {
   readonly retention?: RetentionConfig;
   /** Where copies of key wraps wait for a restore, apart from the wraps; none by default. */
   readonly escrow?: BlobStore;
-  /** The version of a model that serves now, where one does; it is neither pruned nor erased. */
-  readonly serving?: (name: string) => string | undefined;
+  /** The versions of a model that decide now; they are neither pruned nor erased. */
+  readonly serving?: (name: string) => readonly string[];
 }
 
 /** The parts and what the log says; shared by the registry's operations. */

@@ -260,7 +260,7 @@ describe('an erase', () => {
       code: 'registry.version-in-use',
       message: /aliased/,
     });
-    const serving = () => '1.1.0';
+    const serving = () => ['1.1.0'];
     await assert.rejects(registry.custody.erase('flow', '1.1.0', { reason: 'r', serving }, ADA), {
       code: 'registry.version-in-use',
     });
@@ -334,7 +334,7 @@ describe('prune', () => {
     await custody.hold('flow', '1.4.0', { reason: 'case' }, ADA);
     const dry = await custody.prune(
       'flow',
-      { keep: 1, keepDays: 406, dryRun: true, serving: () => '1.5.0' },
+      { keep: 1, keepDays: 406, dryRun: true, serving: () => ['1.5.0'] },
       ADA,
     );
     assert.deepEqual(

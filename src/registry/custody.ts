@@ -36,7 +36,7 @@ export class Custody {
   constructor(context: RegistryContext, exclusive: Exclusive) {
     this.#context = context;
     this.#exclusive = exclusive;
-    this.#serving = context.serving ?? (() => undefined);
+    this.#serving = context.serving ?? (() => []);
   }
 
   stateOf(name: string, version: string): CustodyState {

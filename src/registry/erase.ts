@@ -41,8 +41,8 @@ export interface EraseTarget {
   readonly serving: Serving;
 }
 
-/** Version served now by a model's name, where anything serves. */
-export type Serving = (name: string) => string | undefined;
+/** Versions of a name that decide now. */
+export type Serving = (name: string) => readonly string[];
 
 /** Why a version may not be removed, whatever the policy says. */
 export type Obstacle = 'aliased' | 'serving' | 'held' | 'in-flight';
@@ -55,7 +55,7 @@ export function obstaclesOf(
 ): readonly Obstacle[] {
   const checks: Readonly<Record<Obstacle, boolean>> = {
     aliased: context.index.pointers(name).some((move) => move.version === version),
-    serving: serving(name) === version,
+    serving: serving(name).includes(version),
     held: activeHolds(context, name, version).length > 0,
     'in-flight': context.index.custody.isInFlight(name, version),
   };

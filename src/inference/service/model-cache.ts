@@ -22,6 +22,7 @@ interface Entry<T> {
  */
 export class ModelCache<T> {
   readonly #budgetBytes: Bytes;
+  readonly #onLeave: (value: T) => void;
   /** Least recently used first. */
   readonly #entries = new Map<string, Entry<T>>();
   #share = 1;
@@ -30,8 +31,10 @@ export class ModelCache<T> {
   #misses = 0;
   #evictions = 0;
 
-  constructor(budgetBytes: Bytes) {
+  /** `onLeave` is told of each model that goes, whyever. */
+  constructor(budgetBytes: Bytes, onLeave: (value: T) => void = () => {}) {
     this.#budgetBytes = budgetBytes;
+    this.#onLeave = onLeave;
   }
 
   get stats(): ModelCacheStats {
@@ -92,6 +95,7 @@ export class ModelCache<T> {
     if (entry === undefined) return false;
     this.#entries.delete(key);
     this.#bytes -= entry.bytes;
+    this.#onLeave(entry.value);
     return true;
   }
 

@@ -37,6 +37,8 @@ export interface ModelServiceOptions {
   readonly clock: Clock;
   /** Models that may be asked, those that stand by included. */
   readonly served: () => Iterable<ServedModel>;
+  /** Resolves when the requests that run now have ended. */
+  readonly drained: () => Promise<void>;
   /** In [0, 1); Math.random by default. */
   readonly random?: (() => number) | undefined;
   readonly later?: Later | undefined;
@@ -58,7 +60,7 @@ export class ModelService {
 
   constructor(options: ModelServiceOptions) {
     this.#options = options;
-    this.#cache = new ModelCache(options.config.modelMemoryBytes);
+    this.#cache = new ModelCache(options.config.modelMemoryBytes, ({ served }) => this.#close(served));
     this.rollouts = new Rollouts(options.noteRolloutEnd);
   }
 
@@ -141,6 +143,17 @@ export class ModelService {
   limitMemory(share: number): void {
     const inUse = this.#inUse();
     this.#cache.limit(share, (key) => inUse.has(key));
+  }
+
+  /** Once no request can reach it: a process of its own ends with it. */
+  #close({ runtime }: ServedModel): void {
+    if (runtime.close === undefined) return;
+    const close = () => runtime.close?.();
+    // A process that does not end cleanly is ended by whoever started it.
+    void this.#options
+      .drained()
+      .then(close)
+      .catch(() => {});
   }
 
   #inUse(): Set<string> {

@@ -51,6 +51,7 @@ function setUp(config: Parameters<typeof readInferenceConfig>[0] = {}) {
     config: all,
     clock,
     served: () => scorer.served(),
+    drained: () => scorer.waves.drained(),
     random: () => 0.5,
     later: (work) => later.push(work),
     noteHealth: (change) => health.push(change),
@@ -383,6 +384,32 @@ suite('a model that fails again and again', () => {
 });
 
 suite('models at hand', () => {
+  test('are closed when they go, and not before the requests that ran have ended', async () => {
+    const { scorer, keep, models } = setUp();
+    const closed: string[] = [];
+    const keepClosing = (version: string): ServedModel => {
+      const served = keep(version);
+      served.runtime.close = async () => {
+        closed.push(version);
+      };
+      return served;
+    };
+    scorer.put(keepClosing('1.0.0'));
+    scorer.put(keepClosing('1.1.0'));
+    keepClosing('1.2.0');
+    const request = scorer.waves.enter();
+    models.limitMemory(0);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(closed, []);
+    scorer.waves.leave(request);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(closed, ['1.2.0']);
+    scorer.remove('flow');
+    models.drop('flow');
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(closed.sort(), ['1.0.0', '1.1.0', '1.2.0']);
+  });
+
   test('go when memory is short, but for those that serve, stand by or run beside the champion', () => {
     const { scorer, keep, start, models } = setUp();
     scorer.put(keep('1.0.0'));
