@@ -17,6 +17,7 @@ import {
   evaluateModel,
   type LabelledTable,
   type PauseCounters,
+  publishedRecord,
   type RoundProgress,
   runGates,
   type TrainingFacts,
@@ -37,6 +38,13 @@ import { readLabelledData } from './labelled-data.ts';
 import { gatesTable, metricsOf, metricsTable } from './metrics-text.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
+import {
+  addSecureOptions,
+  openSecureRun,
+  type SecureRun,
+  type SecureTrainOptions,
+  secureLines,
+} from './secure-training.ts';
 import { withSession } from './session.ts';
 import { defaultLooksFile, recordTestLook } from './test-looks.ts';
 import { count } from './text.ts';
@@ -44,7 +52,7 @@ import { endCheckpoints, withCheckpoints } from './train-checkpoints.ts';
 import { watchTraining } from './training-watch.ts';
 import { type WorkersOptions, withWorkers } from './training-workers.ts';
 
-interface TrainOptions extends WorkersOptions {
+interface TrainOptions extends WorkersOptions, SecureTrainOptions {
   readonly schema: string;
   readonly name: string;
   readonly labels?: string;
@@ -87,16 +95,12 @@ export function registerTrain({ program, action }: Registrar): void {
     .option('--looks <file>', 'list to which a look at test data is appended')
     .option('--workers <n>', 'workers that grow trees: threads, or with --bus who joined', parseWhole(1, 256))
     .option('--run <name>', 'run on the bus: a second coordinator of one name goes on where the first died');
-  addBusOptions(command)
-    .addHelpText(
-      'after',
-      '\nExample:\n  guardian train KDDTrain+.txt.gz --test KDDTest+.txt.gz --schema nsl-kdd --name nsl',
-    )
-    .action(action<TrainOptions>(runTrain));
+  addSecureOptions(command);
+  addBusOptions(command).addHelpText('after', TRAIN_HELP).action(action<TrainOptions>(runTrain));
 }
 
 async function runTrain(context: Context, options: TrainOptions, data = ''): Promise<number> {
-  const { output, config } = context;
+  const { output } = context;
   // Before minutes of training, not after.
   parseReference(`${options.name}@champion`);
   const schema = await loadSchema(options.schema);
@@ -107,33 +111,70 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
     `${count(rows.rows)} rows of ${rows.columns} columns, ${count(attacksOf(rows))} of them attacks`,
   );
 
-  const run = trainingRun({ table: rows, schema, config: config.training, seed: options.seed });
+  const read = { schema, rows, extractions };
+  if (options.secure !== true) {
+    const stray = (['roster', 'approver', 'noise', 'minCellRows'] as const).find((name) => options[name]);
+    if (stray !== undefined) throw new CliError('cli.usage', `--${stray} needs --secure`);
+    return await trainAndPublish(context, options, read);
+  }
+  const secure = await openSecureRun(context, options, rows);
+  try {
+    return await trainAndPublish(context, options, read, secure);
+  } finally {
+    await secure.close();
+  }
+}
+
+const TRAIN_HELP = `
+Examples:
+  guardian train KDDTrain+.txt.gz --test KDDTest+.txt.gz --schema nsl-kdd --name nsl
+
+  With --secure the rows stay with the members of a roster, and the data given here are the coordinator's own: bins, stopping,
+  threshold and gates rest on them. Without --bus the run is a rehearsal: the data are cut into members of this process.
+  guardian train data.csv --schema nsl-kdd --name nsl --secure --workers 4
+  guardian train own.csv --schema nsl-kdd --name nsl --secure --bus tls://bus.example:4222 \\
+    --roster roster.json --approver approver.json`;
+
+interface ReadData {
+  readonly schema: LoadedSchema;
+  readonly rows: LabelledTable;
+  readonly extractions: Extraction[];
+}
+
+/** Trees are grown here, on workers, or by secure aggregation; the rest is one way for all. */
+async function trainAndPublish(
+  context: Context,
+  options: TrainOptions,
+  { schema, rows, extractions }: ReadData,
+  secure?: SecureRun,
+): Promise<number> {
+  const { output, config } = context;
   const resume = options.resume === true;
   const watched = { curve: options.curve, resume, rows: rows.rows };
-  const { trained: done, counts } = await withCheckpoints(
-    context,
-    { name: options.name, run, resume },
-    (steps) =>
-      watchTraining(context, watched, (onRound) =>
-        withWorkers(options, (booster) =>
-          trainWithProgress(
-            context,
-            rows,
-            schema,
-            options.seed,
-            {},
-            {
-              ...{ onRound, isWatched: options.curve !== undefined },
-              sourceKinds: judged(schema, rows, options.judge),
-              threads: options.threads ?? trainingThreads(rows),
-              ...(steps && { steps }),
-              ...(booster && { booster }),
-            },
-          ),
-        ),
+  const train = (how: Pick<ProgressOptions, 'steps' | 'booster'>) =>
+    watchTraining(context, watched, (onRound) =>
+      trainWithProgress(
+        context,
+        secure?.held ?? rows,
+        schema,
+        options.seed,
+        secure === undefined ? {} : { method: 'trees' },
+        {
+          ...{ onRound, isWatched: options.curve !== undefined, isHeldOut: secure !== undefined, ...how },
+          sourceKinds: judged(schema, rows, options.judge),
+          threads: options.threads ?? trainingThreads(rows),
+        },
       ),
-  );
-  const { trained, pauses } = done;
+    );
+  const run = trainingRun({ table: rows, schema, config: config.training, seed: options.seed });
+  const { trained: done, counts } =
+    secure !== undefined
+      ? { trained: await train({ booster: secure.booster }), counts: undefined }
+      : await withCheckpoints(context, { name: options.name, run, resume }, (steps) =>
+          withWorkers(options, (booster) => train({ ...(steps && { steps }), ...(booster && { booster }) })),
+        );
+  const { pauses } = done;
+  const trained = secure?.record(done.trained) ?? done.trained;
   const gates = runGates(
     {
       model: trained.model,
@@ -162,9 +203,10 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
   const published = await withSession(context, async ({ api }) => {
     for (const extraction of extractions) await noteExtraction(api, extraction);
     const version = await publish(api, options.name, schema, trained, gates);
-    await endCheckpoints(context, options.name, api);
+    if (secure === undefined) await endCheckpoints(context, options.name, api);
     return version;
   });
+  await secure?.clear();
   if (tested !== undefined) await noteLook(context, options, evaluation);
 
   const shown = tested === undefined ? 'rows held out of training' : basename(options.test ?? '');
@@ -184,11 +226,15 @@ async function runTrain(context: Context, options: TrainOptions, data = ''): Pro
       ? `promote it with: guardian models promote ${published.name}@${published.version}`
       : 'a gate failed: this version cannot be promoted',
   );
+  const record = publishedRecord(trained.provenance.configuration);
+  if (record !== undefined) output.line(`\n${secureLines(record).join('\n')}`);
   output.object({
     type: 'train.result',
     model: published.name,
     version: published.version,
     digest: published.digest,
+    modelDigest: trained.digest,
+    ...(record && { secure: record }),
     trainCpuSeconds: trained.trainCpuSeconds,
     rounds: trained.rounds,
     ...(counts && { checkpoints: counts }),
@@ -222,6 +268,8 @@ interface ProgressOptions {
   readonly steps?: TrainingSteps;
   /** Where the trees are grown; in this process where absent. */
   readonly booster?: Booster;
+  /** The rows to train on are the booster's own. */
+  readonly isHeldOut?: boolean;
   readonly isWatched?: boolean;
   /** Called after each round; the next one waits for it. */
   readonly onRound?: (progress: RoundProgress) => Promise<void>;
@@ -234,7 +282,15 @@ export async function trainWithProgress(
   schema: LoadedSchema,
   seed: number,
   config: Partial<Context['config']['training']> = {},
-  { steps, booster, onRound, sourceKinds, isWatched = false, threads = 1 }: ProgressOptions = {},
+  {
+    steps,
+    booster,
+    onRound,
+    sourceKinds,
+    isWatched = false,
+    isHeldOut = false,
+    threads = 1,
+  }: ProgressOptions = {},
 ): Promise<TrainingResult> {
   const progress = context.output.progress('training');
   try {
@@ -245,6 +301,7 @@ export async function trainWithProgress(
       config: { ...context.config.training, ...config },
       seed,
       isWatched,
+      isHeldOut,
       threads,
       ...(steps && { steps }),
       ...(booster && { booster }),
