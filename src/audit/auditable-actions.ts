@@ -174,6 +174,7 @@ export const NOT_AUDITABLE = [
   'POST /v1/audit/verify',
   'POST /v1/training/checkpoints/:name',
   'DELETE /v1/training/checkpoints/:name',
+  'POST /v1/training/runs/:run',
   'POST /v1/training/memberships/sign',
   'POST /v2/models/:name/infer',
   'POST /v2/models/:name/versions/:version/infer',

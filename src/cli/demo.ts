@@ -15,7 +15,7 @@ import type { Registrar } from './registrar.ts';
 import { loadChampion, serveUntilInterrupted } from './serve.ts';
 import { openOwnGuardian } from './session.ts';
 import { count, percent, table } from './text.ts';
-import { trainingFacts, trainWithProgress } from './train.ts';
+import { trainingFacts, trainWithProgress } from './training-progress.ts';
 
 interface DemoOptions {
   readonly once?: boolean;

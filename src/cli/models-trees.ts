@@ -16,10 +16,10 @@ import { refuseExisting } from './lab.ts';
 import { readLabelledData } from './labelled-data.ts';
 import { gatesTable, metricsOf, metricsTable } from './metrics-text.ts';
 import { parseWhole } from './options.ts';
+import { findChampion, publish } from './publish-model.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
 import { count, printable } from './text.ts';
-import { findChampion, publish } from './train.ts';
 
 interface ImportTreesOptions {
   readonly schema: string;

@@ -18,12 +18,13 @@ export interface CheckpointedRun {
 
 /**
  * Trains with checkpoints. Where nobody else owns the state this process does while it trains, and answers other commands
- * on the socket. A checkpoint that cannot be saved ends no training: it is said once for each reason, and counted.
+ * on the socket; `train` is given the way to the owner. A checkpoint that cannot be saved ends no training: it is said once
+ * for each reason, and counted.
  */
 export async function withCheckpoints<T>(
   context: Context,
   { name, run, resume }: CheckpointedRun,
-  train: (steps: TrainingSteps | undefined) => Promise<T>,
+  train: (steps: TrainingSteps | undefined, api?: Api) => Promise<T>,
 ): Promise<{ readonly trained: T; readonly counts?: CheckpointCounts }> {
   const { everyRounds, maxShare } = context.config.checkpoints;
   if (everyRounds === 0) {
@@ -39,7 +40,7 @@ export async function withCheckpoints<T>(
     let checkpoint: SealedCheckpoint | undefined;
     try {
       checkpoint = resume ? await SealedCheckpoint.resume(options) : await beginIfPossible(context, options);
-      if (checkpoint === undefined) return { trained: await train(undefined) };
+      if (checkpoint === undefined) return { trained: await train(undefined, api) };
       const said = new Set<string>();
       const onFailure = (error: unknown) => {
         const code = codeOf(error);
@@ -48,7 +49,7 @@ export async function withCheckpoints<T>(
       };
       const steps = await TrainingSteps.open({ store: checkpoint, everyRounds, maxShare, onFailure });
       try {
-        return { trained: await train(steps), counts: steps.counts };
+        return { trained: await train(steps, api), counts: steps.counts };
       } catch (error) {
         if (steps.counts.saved > 0)
           context.output.note('guardian: --resume goes on from the last checkpoint');

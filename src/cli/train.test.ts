@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { guardian, makeHome } from '../../test/support/cli.ts';
-import { trainingThreads } from './train.ts';
+import { trainingThreads } from './training-progress.ts';
 
 test('guardian train refuses a name before it reads any data', async () => {
   const home = await makeHome();

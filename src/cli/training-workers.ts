@@ -1,13 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { MemoryBus } from '../bus/index.ts';
-import {
-  type Booster,
-  DistributedTraining,
-  serveWorker,
-  startWorkerThreads,
-  TrainingWorker,
-} from '../training/index.ts';
+import { DistributedTraining, serveWorker, startWorkerThreads, TrainingWorker } from '../training/index.ts';
 import { addBusOptions, type BusOptions, openBus } from './bus-options.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
@@ -22,12 +16,12 @@ export interface WorkersOptions extends BusOptions {
 }
 
 /**
- * Gives `work` a booster on N workers: threads of this process, or, with `--bus`, those that `guardian worker` brought; or
+ * Gives `work` a training on N workers: threads of this process, or, with `--bus`, those that `guardian worker` brought; or
  * none, where no workers are asked for. What the run left on the bus goes when it succeeded, and stays for `--run` when not.
  */
 export async function withWorkers<T>(
   options: WorkersOptions,
-  work: (booster: Booster | undefined) => Promise<T>,
+  work: (training: Pick<DistributedTraining, 'booster' | 'gradients'> | undefined) => Promise<T>,
 ): Promise<T> {
   const { workers, run = `run-${randomUUID().slice(0, 8)}` } = options;
   if (workers === undefined) {
@@ -39,7 +33,7 @@ export async function withWorkers<T>(
   const threads = options.bus === undefined ? await startWorkerThreads(bus, workers) : undefined;
   const training = new DistributedTraining({ bus, run, workers });
   try {
-    const result = await work(training.booster);
+    const result = await work(training);
     await training.close();
     return result;
   } finally {

@@ -51,6 +51,7 @@ import { ModelShelf } from './model-shelf.ts';
 import { SecureIdentities } from './secure-identities.ts';
 import { followThrottle } from './throttled-models.ts';
 import { TrainingKeys } from './training-keys.ts';
+import { TrainingRuns } from './training-runs.ts';
 
 export interface GuardianOptions {
   readonly stateFolder: string;
@@ -108,6 +109,7 @@ export class Guardian {
   readonly updates: UpdateService;
   readonly trainingKeys: TrainingKeys;
   readonly identities: SecureIdentities;
+  readonly trainings: TrainingRuns;
   readonly #owner: StateOwner;
   readonly #publisher: CheckpointPublisher;
   readonly #denials: DenialCollapser;
@@ -148,6 +150,7 @@ export class Guardian {
     });
     this.trainingKeys = new TrainingKeys({ keys, log, database: this.database });
     this.identities = new SecureIdentities({ keys, log });
+    this.trainings = new TrainingRuns(clock);
     const { metrics, logger, monitor } = this;
     const { indicators } = options;
     const knowledge = new FeatureKnowledge({

@@ -9,3 +9,10 @@ export {
   type SecureRole,
 } from './secure-identities.ts';
 export { type CheckpointMark, TrainingKeys } from './training-keys.ts';
+export {
+  RUN_STATES,
+  type RunState,
+  type TrainingRunCurve,
+  type TrainingRunSummary,
+  TrainingRuns,
+} from './training-runs.ts';

@@ -38,6 +38,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'server.detection-unknown': 404,
   'server.access-unknown': 404,
   'server.not-found': 404,
+  'server.training-unknown': 404,
   'server.method-not-allowed': 405,
   'registry.version-unknown': 404,
   'registry.alias-unknown': 404,

@@ -32,6 +32,11 @@ export const SERVER_ERRORS = {
     retry: true,
     says: 'This peer has sent too many bad keys within a minute; good keys are still taken from it.',
   },
+  'server.training-unknown': {
+    category: 'validation',
+    retry: false,
+    says: 'No training of this id told how it goes since the server started, or others came after it.',
+  },
   'server.host-refused': {
     category: 'security',
     retry: false,

@@ -1,5 +1,6 @@
 import type { SecretBuffer } from '../crypto/index.ts';
 import type { SignedRoster } from '../training/index.ts';
+import { ServerError } from './errors.ts';
 import type { Handlers } from './handler.ts';
 
 export const trainingHandlers = {
@@ -22,6 +23,18 @@ export const trainingHandlers = {
   },
   'DELETE /v1/training/checkpoints/:name': async ({ guardian, path, query }) => {
     await guardian.trainingKeys.forget(path.name, query.key);
+    return {};
+  },
+  'GET /v1/training/runs': ({ guardian }) => ({ runs: guardian.trainings.list() }),
+  'GET /v1/training/runs/:run': ({ guardian, path }) => {
+    const run = guardian.trainings.find(path.run);
+    if (run === undefined) {
+      throw new ServerError('server.training-unknown', `no training ${path.run} was told of here lately`);
+    }
+    return run;
+  },
+  'POST /v1/training/runs/:run': ({ guardian, path, body }) => {
+    guardian.trainings.tell(path.run, body);
     return {};
   },
   'POST /v1/training/identities': async ({ guardian, body, caller }) =>

@@ -27,6 +27,7 @@ export type ServedGuardian = Pick<
   | 'updates'
   | 'trainingKeys'
   | 'identities'
+  | 'trainings'
   | 'blobs'
   | 'modelName'
   | 'load'

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { RUN_STATES } from '../guardian/index.ts';
+import { curvePointSchema } from '../training/index.ts';
 import * as answers from './answers.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { modelPath } from './requests.ts';
@@ -41,6 +43,16 @@ const publicKey = {
 };
 const signedRoster = z.strictObject({ roster: z.looseObject({}), signature: z.string().max(1_024) });
 
+const runPath = z.strictObject({ run: z.uuid() });
+const trainingRun = z.looseObject({
+  id: z.string(),
+  model: z.string(),
+  state: z.enum(RUN_STATES),
+  begunMs: z.number(),
+  heardMs: z.number(),
+  last: curvePointSchema.optional(),
+});
+
 /** Routes of sealed training data and of checkpoints; part of `ROUTES`, which checks their form. */
 export const TRAINING_ROUTES = {
   'POST /v1/training/keys': {
@@ -76,6 +88,29 @@ export const TRAINING_ROUTES = {
     about: 'Forgets a checkpoint: it is not resumed from any more.',
     path: modelPath,
     query: z.strictObject({ key: mark.shape.dataKeyId.optional() }),
+    answer: answers.anyObject,
+  },
+  'GET /v1/training/runs': {
+    role: 'viewer',
+    about: 'The last trainings that told how they go, heard of last first.',
+    answer: z.strictObject({ runs: z.array(trainingRun) }),
+  },
+  'GET /v1/training/runs/:run': {
+    role: 'viewer',
+    about: 'The course of a training: loss, throughput, CPU, memory, and what sums over workers took.',
+    path: runPath,
+    answer: trainingRun.extend({ points: z.array(curvePointSchema) }),
+  },
+  'POST /v1/training/runs/:run': {
+    role: 'admin',
+    about: 'Tells how a training goes; `guardian train` does.',
+    path: runPath,
+    body: z.strictObject({
+      model: modelPath.shape.name,
+      state: z.enum(RUN_STATES),
+      points: z.array(curvePointSchema).max(256),
+    }),
+    bodyBytes,
     answer: answers.anyObject,
   },
   'POST /v1/training/identities': {

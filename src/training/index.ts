@@ -15,6 +15,7 @@ export {
   type TrainingConfig,
   trainingConfigSchema,
 } from './config.ts';
+export { type CurvePoint, curvePointSchema } from './curve-point.ts';
 export {
   type DataSplit,
   distinctRows,
@@ -58,6 +59,9 @@ export { type GateConfig, gateConfigSchema } from './gates/config.ts';
 export { countDuplicates } from './gates/data-checks.ts';
 export { type PairedDifference, pairedDifference } from './gates/paired-difference.ts';
 export { type GateInputs, medianLatencyUs, runGates, type TrainingFacts } from './gates.ts';
+export type { EpochProgress } from './hybrid/fit-autoencoder.ts';
+export type { DetectorWatch } from './hybrid/fit-novelty.ts';
+export type { OpenGradients } from './hybrid/gradient-source.ts';
 export { HYBRID_TRAINER } from './hybrid/train-hybrid.ts';
 export { type LabelledFlowsInput, labelFlows } from './labelled-flows.ts';
 export { joinTables, type LabelledTable, selectRows, tableDigest } from './labelled-table.ts';

@@ -129,9 +129,13 @@ describe('models that come and go', { timeout: 120_000 }, () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line));
-    assert.equal(lines.length, lines[0].rounds);
-    for (const { round, validationLoss } of lines)
+    const trees = lines.filter(({ part }) => part === 'trees');
+    assert.equal(trees.length, trees[0].rounds);
+    for (const { round, validationLoss } of trees)
       assert.ok(validationLoss > 0 && validationLoss < 1, `${round}: ${validationLoss}`);
+    const [epoch, ...others] = lines.filter(({ part }) => part === 'autoencoder');
+    assert.deepEqual([epoch.round, epoch.rounds, others], [1, 1, []]);
+    assert.ok(epoch.trainingLoss > 0 && epoch.rowsPerSecond > 0);
   });
 
   it('takes trees of LightGBM in, raw ones too: gated, published, with the digest of their file', async () => {

@@ -32,6 +32,8 @@ export interface AutoencoderOptions {
 export interface EpochProgress {
   readonly epoch: number;
   readonly epochs: number;
+  /** Points that each epoch goes over. */
+  readonly rows: number;
   readonly loss: number;
 }
 
@@ -73,7 +75,7 @@ export async function fitAutoencoder(
           await setImmediate();
         }
       }
-      await onEpoch?.({ epoch: epoch + 1, epochs, loss: loss / FIXED_POINT / Math.max(1, rows) });
+      await onEpoch?.({ epoch: epoch + 1, epochs, rows, loss: loss / FIXED_POINT / Math.max(1, rows) });
     }
   } finally {
     await source.close();
