@@ -57,6 +57,11 @@ export const TRAINING_ERRORS = {
     retry: false,
     says: 'A second sum was asked for whose group differs by so few members that subtracting would show their data.',
   },
+  'training.aggregation-out-of-range': {
+    category: 'security',
+    retry: false,
+    says: 'An opened sum is beyond what the rows of its members allow; one of them gave a false vector, and which one is not seen.',
+  },
   'training.message-refused': {
     category: 'security',
     retry: false,

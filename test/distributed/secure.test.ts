@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { SeededRandom } from '../../src/base/index.ts';
 import { BusError, MemoryBus } from '../../src/bus/index.ts';
 import { type Booster, boost } from '../../src/training/boosting.ts';
+import { encodeMessage } from '../../src/training/distributed/message.ts';
 import { replayBooster } from '../../src/training/distributed/replay-training.ts';
 import {
   SecureTraining,
@@ -152,6 +153,24 @@ test('cells that are joined tell less, and the record still replays to the same 
   assert.notEqual(trained.digest, local.digest);
   assert.equal((await train(replayBooster(rows, record))).digest, trained.digest);
   assert.ok(trained.validation.auc.value > local.validation.auc.value - 0.1);
+});
+
+test('a sum beyond what the rows of its members allow ends the run by name', async () => {
+  const said = encodeMessage({ rows: 5 });
+  const onAnswer = (id: string, answer: Uint8Array, count: number) =>
+    id === 'w00' && count === 1 ? said : answer;
+  await assert.rejects(
+    trainSecurely(4, { onAnswer }),
+    fails('aggregation-out-of-range', /the weight of all classes/),
+  );
+});
+
+test('noise takes cells as they are where nothing is said, and refuses others by what to do', async () => {
+  const options = { bus: new MemoryBus(), roster: makeSecureRun(4).roster };
+  const noisy = { ...options, privacy: { noise: 4, delta: 1e-5 }, waitMs: 0, answerMs: 1 };
+  const told = fails('config-invalid', /minCellRows 5: leave it out or set it to 1/);
+  await assert.rejects(train(new SecureTraining({ ...noisy, minCellRows: 5 }).booster), told);
+  await assert.rejects(train(new SecureTraining(noisy).booster), fails('member-missing'));
 });
 
 test('a run with noise says that it cannot be repeated, and what it spent', async () => {

@@ -35,7 +35,11 @@ export function checkPrivacy({ noise, delta }: PrivacyOptions, minCellRows: numb
   };
   if (!(noise > 0 && noise < 2 ** 20)) refuse(`expected noise above 0, got ${noise}`);
   if (!(delta > 0 && delta < 1)) refuse(`expected delta in (0, 1), got ${delta}`);
-  if (minCellRows > 1) refuse(`noise needs cells as they are, minCellRows 1, got ${minCellRows}`);
+  if (minCellRows > 1) {
+    refuse(
+      `noise needs cells as they are, got minCellRows ${minCellRows}: leave it out or set it to 1, and have every member allow 1`,
+    );
+  }
 }
 
 /**

@@ -122,7 +122,9 @@ export class SecureMember {
     if (this.#plan !== undefined && digest !== this.#planDigest) throw refused('the run has another plan');
     if (plan.run !== roster.run) throw refused(`the roster is for run ${roster.run}`);
     if (plan.minCellRows < minCellRows) {
-      throw refused(`expected cells of ${minCellRows} rows at least, got ${plan.minCellRows}`);
+      throw refused(
+        `expected cells of ${minCellRows} rows at least, got ${plan.minCellRows}; a run with noise needs members that allow 1`,
+      );
     }
     if (firstRow + rows > plan.rows) throw refused('the plan has fewer rows than this member');
     planScales(plan);

@@ -12,6 +12,7 @@ import type { SumChain } from '../secure/sum-chain.ts';
 import { extendHistory, type MemberOperation, type MemberRequest, memberSubject } from './member-request.ts';
 import { decodeMessage, encodeMessage, vectorOf } from './message.ts';
 import type { Notice, Question } from './operation.ts';
+import type { SumBounds } from './sum-bounds.ts';
 import type { Summation } from './summation.ts';
 import type { WireTree } from './wire-tree.ts';
 
@@ -44,6 +45,8 @@ export interface SecureSummationOptions {
   /** Members that take part. */
   readonly members: readonly string[];
   readonly participants?: readonly TreeParticipants[];
+  /** What opened sums are held to. */
+  readonly bounds?: SumBounds;
   readonly lost: AbortSignal;
 }
 
@@ -139,6 +142,7 @@ export class SecureSummation implements Summation {
       this.#note((last) => ({ ...last, ended: true }));
       return undefined;
     }
+    this.#options.bounds?.check(question, sum, this.#group);
     if (opens) this.participants.push({ tree: this.#tree, members: this.#group, sums: 1, ended: false });
     else this.#note((last) => ({ ...last, sums: last.sums + 1 }));
     this.#progress.sums++;

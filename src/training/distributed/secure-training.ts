@@ -25,6 +25,7 @@ import { checkLeafSums, planColumns, planScales, type RunPlan } from './run-plan
 import { RunStore } from './run-store.ts';
 import { type DropoutPolicy, SecureSummation, type TreeParticipants } from './secure-summation.ts';
 import { noRows } from './shard-rows.ts';
+import { SumBounds } from './sum-bounds.ts';
 import { addTree, checkTree, wireTree } from './wire-tree.ts';
 
 export interface SecureTrainingOptions {
@@ -34,7 +35,10 @@ export interface SecureTrainingOptions {
   readonly policy: DropoutPolicy;
   /** Highest weight of a row; members cut theirs down to it. */
   readonly maxWeight: number;
-  /** Rows of one member in a released cell at least; 1 releases sums as they are, and the model is the one local training gives. */
+  /**
+   * Rows of one member in a released cell at least; 1 releases sums as they are, and the model is the one local training gives.
+   * Noise needs 1, and sets it where nothing else is said.
+   */
   readonly minCellRows: number;
   readonly answerMs: Milliseconds;
   readonly leaseMs: Milliseconds;
@@ -89,7 +93,8 @@ export class SecureTraining {
   #store: RunStore | undefined;
 
   constructor(options: Pick<SecureTrainingOptions, 'bus' | 'roster'> & Partial<SecureTrainingOptions>) {
-    this.#options = { ...SECURE_TRAINING_DEFAULTS, ...options };
+    const minCellRows = options.privacy === undefined ? SECURE_TRAINING_DEFAULTS.minCellRows : 1;
+    this.#options = { ...SECURE_TRAINING_DEFAULTS, minCellRows, ...options };
   }
 
   readonly booster: Booster = (binned, options) => this.#boost(binned, options);
@@ -140,7 +145,8 @@ export class SecureTraining {
       }
       await first.askEach((id) => ({ kind: 'open', plan, firstRow: starts.get(id) as number }));
       const digest = sha256(canonicalJson(plan));
-      const opening = new SecureSummation({ ...at, plan: digest, bias: [], members: first.alive });
+      const bounds = new SumBounds(plan, rows);
+      const opening = new SecureSummation({ ...at, plan: digest, bias: [], members: first.alive, bounds });
       const ledger = privacy && new PrivacyLedger(privacy, plan, found?.noised);
       let state: State;
       if (found === undefined) {
@@ -170,6 +176,7 @@ export class SecureTraining {
           bias: state.bias,
           members: opening.alive,
           participants: state.participants,
+          bounds,
         },
       });
       const heldSource = held?.(
