@@ -22,7 +22,7 @@ const ROUNDS = 100;
 const LEAVES = 63;
 const PACKAGES = ['lightgbm', 'xgboost-cpu', 'onnxruntime', 'onnxmltools', 'scikit-learn'];
 
-const python = await makePython('predict-bench', PACKAGES);
+const python = await makePython({ name: 'predict-bench', packages: PACKAGES });
 if (typeof python !== 'string') {
   process.stderr.write(`${python.reason}\n`);
   process.exit(3);

@@ -13,7 +13,7 @@ import {
   selectRows,
   trainDetector,
 } from '../src/training/index.ts';
-import { requirePython } from '../test/support/python-environment.ts';
+import { requirePython, TREES } from '../test/support/python-environment.ts';
 import { DETECTION_SPLITS, type DetectionSplit } from './support/detection-splits.ts';
 import { reportBench } from './support/report.ts';
 
@@ -168,9 +168,7 @@ async function writeTable(folder: string, name: string, { values, labels }: Labe
 const context = {
   skip: (reason: string) => process.stdout.write(`${reason}\n`),
 } as unknown as TestContext;
-const python = options.peers
-  ? await requirePython(context, 'detection-peers', ['lightgbm==4.7.0', 'scikit-learn==1.9.1'])
-  : undefined;
+const python = options.peers ? await requirePython(context, TREES) : undefined;
 for (const [name, load] of Object.entries(DETECTION_SPLITS)) {
   if (options.only !== undefined && !options.only.split(',').includes(name)) continue;
   const split = await load();

@@ -40,7 +40,10 @@ const FLOORS: Readonly<Record<string, number>> = {
   'sklearn-multiclass': 1.1,
 };
 
-const python = await makePython('train-bench', ['lightgbm', 'xgboost-cpu', 'scikit-learn']);
+const python = await makePython({
+  name: 'train-bench',
+  packages: ['lightgbm', 'xgboost-cpu', 'scikit-learn'],
+});
 if (typeof python !== 'string') {
   process.stderr.write(`${python.reason}\n`);
   process.exit(3);

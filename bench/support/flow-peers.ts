@@ -90,7 +90,7 @@ export async function flowPeers(missing: string[]): Promise<FlowPeer[]> {
 async function addNfstream(peers: FlowPeer[], missing: string[]): Promise<void> {
   const version = '6.6.0';
   const skip = { skip: (reason: string) => missing.push(`nfstream (${reason})`) } as unknown as TestContext;
-  const python = await requirePython(skip, 'nfstream', [`nfstream==${version}`]);
+  const python = await requirePython(skip, { name: 'nfstream', packages: [`nfstream==${version}`] });
   if (python === undefined) return;
   peers.push({
     name: 'nfstream',

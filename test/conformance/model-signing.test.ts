@@ -8,16 +8,15 @@ import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { ManualClock } from '../../src/base/index.ts';
 import { readExport, verifyBundle, verifyExport } from '../../src/registry/index.ts';
-import { type Ended, requirePython, runProgram } from '../support/python-environment.ts';
+import { type Ended, requirePython, SIGNING } from '../support/python-environment.ts';
+import { PythonLines } from '../support/python-lines.ts';
 import { makeCandidate, openHouse } from '../support/registry-fixture.ts';
 import { requireData, requireTool } from '../support/requires.ts';
 import { AUTHORITY, type CertifyOptions, certify, SIGNER } from '../support/signing-chain.ts';
 
-/** The reference implementation, and a dependency that it uses and does not declare. */
-const PACKAGES = ['model-signing==1.1.1', 'pyOpenSSL==26.4.0'];
-const NAME = 'model-signing-1.1.1';
-const TOOL = fileURLToPath(new URL(`./.venv/${NAME}/bin/model_signing`, import.meta.url));
+const SCRIPT = fileURLToPath(new URL('model-signing.py', import.meta.url));
 
+let tool: PythonLines | undefined;
 let folder: string;
 let exported: string;
 let publicKey: string;
@@ -38,15 +37,27 @@ before(async () => {
   }
 });
 
-after(() => rmSync(folder, { recursive: true, force: true }));
+after(async () => {
+  await tool?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 /** Whether the reference tool is at hand; the environment is made at the first call. */
 async function requireReference(t: TestContext): Promise<boolean> {
-  return (await requirePython(t, NAME, PACKAGES)) !== undefined;
+  if (tool !== undefined) return true;
+  const python = await requirePython(t, SIGNING);
+  if (python === undefined) return false;
+  tool = new PythonLines(python, SCRIPT);
+  return true;
+}
+
+/** Runs the command of the reference tool. */
+async function runTool(args: readonly string[]): Promise<Ended> {
+  return (await tool?.ask(args)) as Ended;
 }
 
 async function reference(model: string): Promise<Ended> {
-  return await runProgram(TOOL, [
+  return await runTool([
     'verify',
     'key',
     model,
@@ -123,7 +134,7 @@ describe('an exported model', () => {
     const { privateKey, publicKey: theirs } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const keyPath = join(folder, 'their-key.pem');
     writeFileSync(keyPath, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
-    const { code, output } = await runProgram(TOOL, [
+    const { code, output } = await runTool([
       'sign',
       'key',
       model,
@@ -152,7 +163,7 @@ async function signByReference(name: string, args: readonly string[]): Promise<s
   rmSync(join(model, 'model.sig'));
   const [method = '', ...rest] = args;
   const signature = ['--signature', join(model, 'model.sig')];
-  const { code, output } = await runProgram(TOOL, ['sign', method, model, ...signature, ...rest]);
+  const { code, output } = await runTool(['sign', method, model, ...signature, ...rest]);
   assert.equal(code, 0, output);
   return model;
 }
@@ -188,7 +199,7 @@ describe('a bundle of the reference tool', () => {
       // The tool, which signed it, agrees, on the same root.
       const signature = ['--signature', join(model, 'model.sig')];
       const theirs = ['verify', 'certificate', model, ...signature, '--certificate_chain', root.certFile];
-      const { code, output } = await runProgram(TOOL, theirs);
+      const { code, output } = await runTool(theirs);
       assert.equal(code, 0, output);
       const clock = new ManualClock(Date.now());
       const house = await openHouse(join(folder, `house-${curve}`), clock);

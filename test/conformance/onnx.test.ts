@@ -15,18 +15,9 @@ import {
   ONNX_NAMES,
   sumMargins,
 } from '../../src/models/index.ts';
-import { requirePython, runProgram } from '../support/python-environment.ts';
+import { requirePython, runProgram, TREES } from '../support/python-environment.ts';
 import { RANDOM_COLUMNS, randomEnsemble, randomRows } from '../support/random-model.ts';
 
-const PACKAGES = [
-  'lightgbm==4.7.0',
-  'scikit-learn==1.9.1',
-  'xgboost-cpu==3.2.0',
-  'onnxmltools==1.16.0',
-  'skl2onnx==1.20.0',
-  'onnx==1.23.2',
-  'packaging',
-];
 const SCRIPT = fileURLToPath(new URL('onnx-peers.py', import.meta.url));
 const ROWS = 10_000;
 
@@ -82,7 +73,7 @@ test('an exported model gives in onnxruntime what it gives here', async (t) => {
 });
 
 test('trees of LightGBM, XGBoost and scikit-learn become native trees', async (t) => {
-  const python = await requirePython(t, 'onnx', PACKAGES);
+  const python = await requirePython(t, TREES);
   if (python === undefined) return;
   // The checker of the onnx package reads our file on the way.
   const { code, output } = await runProgram(python, [SCRIPT, folder, join(folder, 'ours.onnx')]);

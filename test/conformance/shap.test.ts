@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { SeededRandom } from '../../src/base/index.ts';
 import { MISSING_LEFT, type TreeEnsemble, TreeShap } from '../../src/models/index.ts';
-import { requirePython, runProgram } from '../support/python-environment.ts';
+import { requirePython, runProgram, TREES } from '../support/python-environment.ts';
 import { randomEnsemble } from '../support/random-model.ts';
 
 const COLUMNS = 20;
@@ -14,7 +14,7 @@ const ROWS = 1000;
 const SCRIPT = fileURLToPath(new URL('shap-values.py', import.meta.url));
 
 test('explanations equal those of the shap package on 1,000 rows', async (t) => {
-  const python = await requirePython(t, 'shap', ['shap==0.49.1']);
+  const python = await requirePython(t, TREES);
   if (python === undefined) return;
   const folder = mkdtempSync(join(tmpdir(), 'guardian-shap-'));
   try {

@@ -5,11 +5,9 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { serveRepository, trustRoot, withUpdateClient } from '../../src/registry/index.ts';
-import { requirePython, runProgram } from '../support/python-environment.ts';
+import { requirePython, runProgram, SIGNING } from '../support/python-environment.ts';
 import { addChampion, openUpdateHouse, type UpdateHouse } from '../support/update-house.ts';
 
-/** The reference implementation. */
-const PACKAGES = ['tuf==7.0.1', 'securesystemslib==1.6.0', 'cryptography==50.0.2'];
 const SCRIPT = fileURLToPath(new URL('./tuf-python.py', import.meta.url));
 
 let folder: string;
@@ -29,7 +27,7 @@ after(async () => {
 
 suite('python-tuf', () => {
   test('pulls from our repository, also after its keys were rotated', async (t) => {
-    const python = await requirePython(t, 'tuf-7.0.1', PACKAGES);
+    const python = await requirePython(t, SIGNING);
     if (python === undefined) return;
     const root = join(folder, 'root.json');
     writeFileSync(root, house.root());
@@ -68,7 +66,7 @@ suite('python-tuf', () => {
   });
 
   test('refuses our repository where a byte of it was changed', async (t) => {
-    const python = await requirePython(t, 'tuf-7.0.1', PACKAGES);
+    const python = await requirePython(t, SIGNING);
     if (python === undefined) return;
     const root = join(folder, 'root.json');
     writeFileSync(root, house.root());
@@ -86,7 +84,7 @@ suite('python-tuf', () => {
   });
 
   test('writes a repository that our client pulls from, root rotation and threshold of two included', async (t) => {
-    const python = await requirePython(t, 'tuf-7.0.1', PACKAGES);
+    const python = await requirePython(t, SIGNING);
     if (python === undefined) return;
     const theirs = join(folder, 'theirs');
     const { code, output } = await runProgram(python, [
