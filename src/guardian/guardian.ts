@@ -337,6 +337,7 @@ export class Guardian {
     this.monitor.stop();
     this.detections.close();
     const steps = [
+      () => this.engine.close(),
       () => this.#knowledge.close(),
       () => this.#denials.close(),
       () => this.#aliases.close(),

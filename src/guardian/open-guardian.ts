@@ -106,7 +106,9 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const engine = new Engine({
       ...{ config: config.inference, clock, noteCertificate: certificates.note },
       ...{ noteHealth: modelNotes.health, noteRolloutEnd: modelNotes.rolloutEnd },
+      pressure: () => monitor.throttle.level,
     });
+    opened.push(engine);
     const detections = new DetectionStore({ queries: database.detections, clock, config: config.alerts });
     const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
     const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });

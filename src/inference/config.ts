@@ -23,7 +23,26 @@ export const inferenceConfigSchema = z.strictObject({
     .enum(OPERATING_POINTS)
     .optional()
     .describe('which of its thresholds a model that has several decides by; the one it was trained for'),
-  maxConcurrentRequests: z.number().int().min(1).max(65_536).default(64),
+  maxConcurrentRequests: z
+    .number()
+    .int()
+    .min(1)
+    .max(65_536)
+    .default(64)
+    .describe('requests that are under way or wait; what is scored at once does not count'),
+  workers: z
+    .number()
+    .int()
+    .min(0)
+    .max(256)
+    .optional()
+    .describe('threads that score batches; one less than the cores by default, 0 scores on the main thread'),
+  batchWaitMs: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(0)
+    .describe('how long a batch waits for more rows while a thread is free'),
   fallbackStrategy: z
     .enum(['last-known-good', 'rules', 'abstain', 'reject'])
     .default('last-known-good')

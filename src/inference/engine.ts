@@ -3,6 +3,7 @@ import type { Clock, Digest } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { CertificateState, Score } from '../models/index.ts';
 import { VerifiedCertificate, VerifiedModel } from '../registry/index.ts';
+import type { Pressure } from './admission/admission.ts';
 import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from './certificate-watch.ts';
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
@@ -31,6 +32,10 @@ export interface EngineOptions {
   readonly random?: () => number;
   /** When what is compared is scored; between other work by default. */
   readonly later?: Later;
+  /** What the machine can spare, as the monitor says; everything by default. */
+  readonly pressure?: () => Pressure;
+  /** Code of the threads that score; the engine's own by default. */
+  readonly threadEntry?: URL;
 }
 
 export interface LoadOptions {
@@ -73,8 +78,10 @@ export class Engine {
       ...{ config: this.config, clock, random, later, noteHealth, noteRolloutEnd },
       served: () => this.#scorer.served(),
       drained: () => this.#scorer.waves.drained(),
+      onClosed: (served) => this.#scorer.scheduler.remove(served),
     });
-    this.#scorer = new Scorer(this.config, options.clock, options.rule, this.models);
+    const { pressure, threadEntry } = options;
+    this.#scorer = new Scorer(this.config, clock, options.rule, this.models, { pressure, threadEntry });
     this.#clock = options.clock;
     this.#note = options.noteCertificate;
     this.#schemaIds = options.schemaIds === undefined ? undefined : new Set(options.schemaIds);
@@ -82,6 +89,16 @@ export class Engine {
 
   get stats(): InferenceStats {
     return this.#scorer.stats;
+  }
+
+  /** Starts the threads that score batches, where there are to be any; without it they start once they are of use. */
+  start(): Promise<void> {
+    return this.#scorer.scheduler.start();
+  }
+
+  /** Ends the threads. What they score is lost. */
+  close(): Promise<void> {
+    return this.#scorer.scheduler.close();
   }
 
   /**
@@ -137,7 +154,8 @@ export class Engine {
     const served = new ServedModel(verified, batchSize, operatingPoint);
     if (certificate !== undefined) served.watchCertificate(this.#watch(served, certificate));
     this.models.guard(served);
-    await served.warmUp();
+    await served.warmUp(this.#clock);
+    await this.#scorer.scheduler.add(served, verified);
     return served;
   }
 

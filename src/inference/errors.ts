@@ -1,4 +1,5 @@
 import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions } from '../base/index.ts';
+import type { RefusalReason } from './admission/refusal.ts';
 
 /** Codes of `inference`. */
 export const INFERENCE_ERRORS = {
@@ -30,7 +31,7 @@ export const INFERENCE_ERRORS = {
   'inference.overloaded': {
     category: 'resource',
     retry: true,
-    says: 'As many requests as configured are being scored. Try again in a moment.',
+    says: 'There is no room for the request: concurrency, queue-delay, deadline, priority or throttled, as the message says.',
   },
   'inference.timeout': {
     category: 'resource',
@@ -72,6 +73,11 @@ export const INFERENCE_ERRORS = {
     retry: false,
     says: 'A version cannot run beside the champion as asked; the message says why.',
   },
+  'inference.worker-lost': {
+    category: 'resource',
+    retry: true,
+    says: 'The thread that scored the batch ended, and so did the one that tried again. Others take their place.',
+  },
   'inference.unexpected-model': {
     category: 'model',
     retry: false,
@@ -86,8 +92,16 @@ export const INFERENCE_ERRORS = {
 
 export type InferenceErrorCode = keyof typeof INFERENCE_ERRORS;
 
+export interface InferenceErrorOptions extends GuardianErrorOptions {
+  readonly refusal?: RefusalReason | undefined;
+}
+
 export class InferenceError extends GuardianError {
-  constructor(code: InferenceErrorCode, message: string, options?: GuardianErrorOptions) {
+  /** Why work was refused: of `inference.overloaded`. */
+  readonly refusal: RefusalReason | undefined;
+
+  constructor(code: InferenceErrorCode, message: string, options?: InferenceErrorOptions) {
     super(INFERENCE_ERRORS, code, message, options);
+    this.refusal = options?.refusal;
   }
 }

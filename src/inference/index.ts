@@ -1,10 +1,13 @@
+export type { Pressure } from './admission/admission.ts';
+export { PRIORITIES, type Priority, REFUSAL_REASONS, type RefusalReason } from './admission/refusal.ts';
 export type { CertificateChange, NoteCertificateChange, WatchedKind } from './certificate-watch.ts';
 export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from './config.ts';
 export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
 export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';
+export type { HistogramSnapshot } from './latency-histogram.ts';
 export type { ModelRuntime } from './model-runtime.ts';
 export { CERTIFICATE_STATES, type ScoreColumns, VERDICTS } from './score-columns.ts';
-export { type FallbackRule, PRIORITIES, type Priority, type ScoreOptions } from './scorer.ts';
+export type { FallbackRule, ScoreOptions } from './scorer.ts';
 export { confidenceOf } from './served-model.ts';
 export {
   BREAKER_CAUSES,
@@ -25,4 +28,4 @@ export type {
 } from './service/model-service.ts';
 export type { RolloutEnd, RolloutKind, RolloutReport, RolloutTerms } from './service/rollout.ts';
 export type { NoteRolloutEnd } from './service/rollouts.ts';
-export type { InferenceStats, LatencySummary } from './stats.ts';
+export type { InferenceHistograms, InferenceStats, LatencySummary } from './stats.ts';

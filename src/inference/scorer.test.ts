@@ -390,6 +390,7 @@ suite('the configuration of inference', () => {
   test('has a default for every field', () => {
     assert.deepEqual(readInferenceConfig(), {
       batchSize: 1024,
+      batchWaitMs: 0,
       timeoutMs: 5000,
       confidenceThreshold: 0.5,
       maxConcurrentRequests: 64,

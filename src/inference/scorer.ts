@@ -1,10 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
-import { type Clock, GuardianError, type GuardianErrorOptions, type Milliseconds } from '../base/index.ts';
+import { type Clock, GuardianError, type Milliseconds } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { Score } from '../models/index.ts';
+import type { Priority } from './admission/refusal.ts';
 import { type Answer, columnsOf, describeRows } from './answer.ts';
+import type { Outcome } from './batching/sliced-request.ts';
 import type { InferenceConfig } from './config.ts';
-import { InferenceError, type InferenceErrorCode } from './errors.ts';
+import { InferenceError, type InferenceErrorCode, type InferenceErrorOptions } from './errors.ts';
+import { Scheduler, type SchedulerOptions } from './scheduler.ts';
 import { ATTACK, BENIGN, newColumnArrays, type ScoreColumns } from './score-columns.ts';
 import type { ServedModel } from './served-model.ts';
 import { breakerCauseOf } from './service/breaker-cause.ts';
@@ -27,9 +30,6 @@ export interface ScoreOptions {
   /** Where the rows come from, an address or a stream: what a canary sticks to. */
   readonly source?: string;
 }
-
-export const PRIORITIES = ['live', 'batch'] as const;
-export type Priority = (typeof PRIORITIES)[number];
 
 /** What a rule says of one row; undefined where it does not apply. */
 export type FallbackRule = (batch: FeatureBatch, row: number) => 'attack' | 'benign' | undefined;
@@ -63,21 +63,26 @@ export class Scorer {
   /** Says when what was taken out of service is out of reach. */
   readonly waves = new RequestWaves();
   readonly #models: Pick<ModelService, 'rollouts' | 'find'> | undefined;
+  /** Where and when rows are scored. */
+  readonly scheduler: Scheduler;
 
   constructor(
     config: InferenceConfig,
     clock: Clock,
     rule?: FallbackRule,
     models?: Pick<ModelService, 'rollouts' | 'find'>,
+    scheduling: Omit<SchedulerOptions, 'config' | 'clock' | 'onBatch'> = {},
   ) {
     this.#config = config;
     this.#clock = clock;
     this.#rule = rule;
     this.#models = models;
+    const onBatch = (_: ServedModel, rows: number) => this.#counters.batch(rows);
+    this.scheduler = new Scheduler({ config, clock, onBatch, ...scheduling });
   }
 
   get stats(): InferenceStats {
-    return this.#counters.snapshot();
+    return { ...this.#counters.snapshot(), scheduler: this.scheduler.stats };
   }
 
   /** One assignment: requests that began before go on with the model they began with. */
@@ -100,6 +105,7 @@ export class Scorer {
   /** Takes a name out; requests that began before go on with their model. Whether it was there. */
   remove(name: string): boolean {
     this.#slots.get(name)?.current.watch?.retire();
+    this.#counters.forget(name);
     return this.#slots.delete(name);
   }
 
@@ -146,17 +152,13 @@ export class Scorer {
     const started = this.#clock.monotonic();
     const counters = this.#counters;
     counters.requests++;
-    if (counters.inFlight >= this.#config.maxConcurrentRequests) {
-      throw this.#refuse('inference.overloaded', `${counters.inFlight} requests are being scored`);
-    }
     counters.inFlight++;
     const wave = this.waves.enter();
     try {
       const answer = await this.#scoreAll(batch, options, started);
       const { verdict } = answer.arrays;
-      counters.rows += batch.rows;
       for (let row = 0; row < batch.rows; row++) counters.countVerdict(verdict[row] as number);
-      counters.answer(this.#clock.monotonic() - started);
+      counters.answer(answer.served.info.name, batch.rows, this.#clock.monotonic() - started);
       return answer;
     } finally {
       this.waves.leave(wave);
@@ -194,47 +196,76 @@ export class Scorer {
   }
 
   async #scoreRows(call: Call): Promise<void> {
-    const { batch, options, answer, deadline, rollout } = call;
-    const { batchSize, confidenceThreshold, timeoutMs } = this.#config;
-    let ticket = this.#admit(call);
-    let spent: Milliseconds = 0;
-    for (let from = 0; from < batch.rows; from += batchSize) {
-      if (ticket === REFUSED) return this.#answerUnasked(batch, from, answer);
-      if (from > 0) await setImmediate();
-      if (options.signal?.aborted) {
-        answer.served.breaker.release(ticket);
+    const { batch, answer, rollout } = call;
+    const { timeoutMs } = this.#config;
+    for (;;) {
+      const ticket = this.#admit(call);
+      if (ticket === REFUSED) return this.#answerUnasked(batch, 0, answer);
+      const { served } = answer;
+      const isHere = this.#isInline(call);
+      const { state, scored, spent, waited, error } = isHere
+        ? this.#scoreHere(call)
+        : await this.#schedule(call, ticket);
+      if (state === 'withdrawn') {
+        served.breaker.release(ticket);
         throw this.#refuse('inference.cancelled', 'the request was withdrawn');
       }
-      const began = this.#clock.monotonic();
-      if (began > deadline) {
+      if (state === 'late') {
         // Only the model's own time speaks against it, and not how little of it a caller gave.
         if (spent >= timeoutMs) this.#failed(call, ticket, 'timeout');
-        else answer.served.breaker.release(ticket);
-        return this.#answerLate(batch, from, answer);
+        else served.breaker.release(ticket);
+        return this.#answerLate(batch, scored, answer);
       }
-      const to = Math.min(from + batchSize, batch.rows);
-      try {
-        answer.served.score(batch, from, to, confidenceThreshold, answer.arrays);
-        spent += this.#clock.monotonic() - began;
-      } catch (error) {
+      if (state === 'failed') {
         this.#failed(call, ticket, breakerCauseOf(error));
         const code = error instanceof GuardianError ? error.code : 'no code';
-        if (!this.#failOver(call, `failed (${code})`)) return this.#answerFailed(batch, from, answer, error);
-        ticket = this.#admit(call);
-        spent = 0;
-        from = -batchSize;
+        if (this.#failOver(call, `failed (${code})`)) continue;
+        return this.#answerFailed(batch, scored, answer, error);
       }
-    }
-    if (spent >= timeoutMs) this.#failed(call, ticket, 'timeout');
-    else answer.served.breaker.succeed(ticket, this.#clock.monotonic());
-    if (rollout !== undefined) {
+      this.#counters.scored(waited, spent);
+      if (spent >= timeoutMs) this.#failed(call, ticket, 'timeout');
+      else served.breaker.succeed(ticket, this.#clock.monotonic());
+      if (rollout === undefined) return;
       const { probability, verdict } = answer.arrays;
-      rollout.answered(
-        answer.served,
-        { rows: batch.rows, values: batch.values, probability, verdict },
-        spent,
-      );
+      const seen = { rows: batch.rows, values: batch.values, probability, verdict };
+      return rollout.answered(served, seen, spent);
     }
+  }
+
+  #isInline({ batch, options, answer }: Call): boolean {
+    return this.scheduler.isInline(answer.served, batch.rows, options.priority ?? 'live');
+  }
+
+  /** At once, on this thread. */
+  #scoreHere({ batch, options, answer, deadline }: Call): Outcome {
+    if (options.signal?.aborted) return { state: 'withdrawn', scored: 0, spent: 0, waited: 0 };
+    const began = this.#clock.monotonic();
+    if (began > deadline) return { state: 'late', scored: 0, spent: 0, waited: 0 };
+    const { rows } = batch;
+    if (rows === 0) return { state: 'done', scored: 0, spent: 0, waited: 0 };
+    try {
+      answer.served.score(batch, 0, rows, this.#config.confidenceThreshold, answer.arrays);
+    } catch (error) {
+      return { state: 'failed', scored: 0, spent: this.#clock.monotonic() - began, waited: 0, error };
+    }
+    this.#counters.batch(rows);
+    return { state: 'done', scored: rows, spent: this.#clock.monotonic() - began, waited: 0 };
+  }
+
+  /** By way of the queue. Throws `inference.overloaded` where there is no room. */
+  async #schedule({ batch, options, answer, deadline }: Call, ticket: number): Promise<Outcome> {
+    const { served, arrays: out } = answer;
+    const { signal, priority = 'live' } = options;
+    const { confidenceThreshold } = this.#config;
+    const ended = await this.scheduler.score({
+      ...{ served, batch, out, deadline, priority, signal, confidenceThreshold },
+    });
+    if ('state' in ended) return ended;
+    served.breaker.release(ticket);
+    const { reason: refusal, retryAfterMs } = ended;
+    this.#counters.shed(refusal);
+    const says = `no room for ${batch.rows} rows (${refusal})`;
+    throw this.#refuse('inference.overloaded', says, { refusal, retryAfterMs });
   }
 
   /** A ticket of the first model that may be asked: the one chosen, or else what stands in for it. */
@@ -348,7 +379,7 @@ export class Scorer {
       : `${this.#slots.size} models are loaded, and the request names none`;
   }
 
-  #refuse(code: InferenceErrorCode, message: string, options?: GuardianErrorOptions): InferenceError {
+  #refuse(code: InferenceErrorCode, message: string, options?: InferenceErrorOptions): InferenceError {
     this.#counters.refuse(code);
     return new InferenceError(code, message, options);
   }

@@ -1,7 +1,10 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import type { Milliseconds } from '../base/index.ts';
 import type { Score } from '../models/index.ts';
+import { REFUSAL_REASONS, type RefusalReason } from './admission/refusal.ts';
 import type { InferenceErrorCode } from './errors.ts';
+import { BucketHistogram, type HistogramSnapshot } from './latency-histogram.ts';
+import type { SchedulerStats } from './scheduler.ts';
 import { VERDICTS } from './score-columns.ts';
 
 export interface LatencySummary {
@@ -26,7 +29,25 @@ export interface InferenceStats {
   readonly swaps: number;
   /** From the call to its answer, requests that were answered. */
   readonly latencyMs: LatencySummary;
+  /** Requests refused for want of room, by reason. */
+  readonly shed: Readonly<Record<RefusalReason, number>>;
+  /** Since the start, by name of the model. */
+  readonly models: Readonly<Record<string, { readonly requests: number; readonly rows: number }>>;
+  readonly histograms: InferenceHistograms;
+  readonly scheduler?: SchedulerStats;
 }
+
+/** Seconds; `batchRows` in rows. */
+export interface InferenceHistograms {
+  /** From the call to the first row's scoring. */
+  readonly queue: HistogramSnapshot;
+  /** The model's own time. */
+  readonly score: HistogramSnapshot;
+  readonly total: HistogramSnapshot;
+  readonly batchRows: HistogramSnapshot;
+}
+
+const BATCH_ROWS = [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536];
 
 /** Counts what the engine does. Recording costs some tens of nanoseconds (an HDR histogram in native code). */
 export class EngineCounters {
@@ -38,6 +59,12 @@ export class EngineCounters {
   readonly #verdicts = new Float64Array(VERDICTS.length);
   readonly refused: Partial<Record<InferenceErrorCode, number>> = {};
   readonly #latency: RecordableHistogram = createHistogram();
+  readonly #shed = new Map<RefusalReason, number>(REFUSAL_REASONS.map((reason) => [reason, 0]));
+  readonly #models = new Map<string, { requests: number; rows: number }>();
+  readonly #queue = new BucketHistogram();
+  readonly #score = new BucketHistogram();
+  readonly #total = new BucketHistogram();
+  readonly #batchRows = new BucketHistogram(BATCH_ROWS);
 
   /** By its index in VERDICTS. */
   countVerdict(verdict: number): void {
@@ -48,9 +75,37 @@ export class EngineCounters {
     this.refused[code] = (this.refused[code] ?? 0) + 1;
   }
 
-  /** The histogram counts whole nanoseconds from 1. */
-  answer(latencyMs: Milliseconds): void {
+  shed(reason: RefusalReason): void {
+    this.#shed.set(reason, (this.#shed.get(reason) ?? 0) + 1);
+  }
+
+  batch(rows: number): void {
+    this.#batchRows.observe(rows);
+  }
+
+  /** The model answered; how long it waited to be asked, and how long it took. */
+  scored(waited: Milliseconds, spent: Milliseconds): void {
+    this.#queue.observeMs(waited);
+    this.#score.observeMs(spent);
+  }
+
+  /** A request was answered. The histogram counts whole nanoseconds from 1. */
+  answer(name: string, rows: number, latencyMs: Milliseconds): void {
+    this.rows += rows;
+    let model = this.#models.get(name);
+    if (model === undefined) {
+      model = { requests: 0, rows: 0 };
+      this.#models.set(name, model);
+    }
+    model.requests++;
+    model.rows += rows;
+    this.#total.observeMs(latencyMs);
     this.#latency.record(Math.max(1, Math.round(latencyMs * 1e6)));
+  }
+
+  /** A name is gone for good. */
+  forget(name: string): void {
+    this.#models.delete(name);
   }
 
   snapshot(): InferenceStats {
@@ -76,6 +131,14 @@ export class EngineCounters {
       inFlight,
       swaps,
       latencyMs,
+      shed: Object.fromEntries(this.#shed) as Record<RefusalReason, number>,
+      models: Object.fromEntries([...this.#models].map(([name, counts]) => [name, { ...counts }])),
+      histograms: {
+        queue: this.#queue.snapshot(),
+        score: this.#score.snapshot(),
+        total: this.#total.snapshot(),
+        batchRows: this.#batchRows.snapshot(),
+      },
     };
   }
 }

@@ -76,4 +76,11 @@ export {
 } from './updates/update-client.ts';
 export { UpdateService } from './updates/update-service.ts';
 export { VerifiedCertificate } from './verified-certificate.ts';
-export { VERIFICATION_STEPS, type VerificationStep, VerifiedModel } from './verify.ts';
+export {
+  type ThreadEvidence,
+  threadEvidence,
+  VERIFICATION_STEPS,
+  type VerificationStep,
+  VerifiedModel,
+  verifyInThread,
+} from './verify.ts';

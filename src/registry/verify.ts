@@ -68,6 +68,35 @@ export class VerifiedModel {
   }
 }
 
+/**
+ * All that a thread needs to verify a model again: plain values, which can be sent to it. They hold the plaintext weights and
+ * are no proof of anything.
+ */
+export interface ThreadEvidence {
+  readonly signature: Uint8Array;
+  readonly manifest: Uint8Array;
+  readonly gates: Uint8Array;
+  readonly schema: Uint8Array;
+  readonly weights: Uint8Array;
+  readonly trusted: readonly TrustedSigner[];
+  readonly at: Milliseconds;
+  readonly second?: SecondSignature;
+  readonly expected?: { readonly name: string; readonly version: string; readonly manifestDigest: Digest };
+}
+
+const THREAD_EVIDENCE = new WeakMap<VerifiedModel, ThreadEvidence>();
+
+/** What another thread verifies this model by. It lives as long as the model. */
+export function threadEvidence(model: VerifiedModel): ThreadEvidence {
+  return THREAD_EVIDENCE.get(model) as ThreadEvidence;
+}
+
+/** Verifies a model in the thread that is to use it, by the same steps. Throws as `verifyModel`. */
+export async function verifyInThread(evidence: ThreadEvidence): Promise<VerifiedModel> {
+  const { weights, ...others } = evidence;
+  return (await verifyModel({ ...others, weights: { kind: 'plain', bytes: weights } })).model;
+}
+
 /** What verification starts from: untrusted bytes and what is trusted about them. */
 export interface Evidence {
   readonly signature: Uint8Array;
@@ -126,7 +155,22 @@ export async function verifyModel(
   const weights = await step('digest', () => copyAndCheck(plaintext, manifest, statement));
   const model = await step('parse', () => decodeModel(weights));
   await step('agreement', () => checkAgreement(model, manifest, files.schema));
-  return { model: new VerifiedModel(TOKEN, { manifest, gates, schemaBytes: files.schema, model }), weights };
+  const verified = new VerifiedModel(TOKEN, { manifest, gates, schemaBytes: files.schema, model });
+  const { signature, trusted, at = Date.now(), second, expected } = evidence;
+  THREAD_EVIDENCE.set(verified, {
+    ...{
+      signature,
+      manifest: files.manifest,
+      gates: files.gates,
+      schema: files.schema,
+      weights,
+      trusted,
+      at,
+    },
+    ...(second !== undefined && { second }),
+    ...(expected !== undefined && { expected }),
+  });
+  return { model: verified, weights };
 }
 
 /** Binds sealed weights to what they are the weights of. */

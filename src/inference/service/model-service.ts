@@ -39,6 +39,8 @@ export interface ModelServiceOptions {
   readonly served: () => Iterable<ServedModel>;
   /** Resolves when the requests that run now have ended. */
   readonly drained: () => Promise<void>;
+  /** Told of a model that no request can reach any longer. */
+  readonly onClosed?: ((served: ServedModel) => void) | undefined;
   /** In [0, 1); Math.random by default. */
   readonly random?: (() => number) | undefined;
   readonly later?: Later | undefined;
@@ -146,9 +148,11 @@ export class ModelService {
   }
 
   /** Once no request can reach it: a process of its own ends with it. */
-  #close({ runtime }: ServedModel): void {
-    if (runtime.close === undefined) return;
-    const close = () => runtime.close?.();
+  #close(served: ServedModel): void {
+    const close = () => {
+      this.#options.onClosed?.(served);
+      return served.runtime.close?.();
+    };
     // A process that does not end cleanly is ended by whoever started it.
     void this.#options
       .drained()
