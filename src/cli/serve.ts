@@ -14,6 +14,7 @@ import { openOwnGuardian } from './session.ts';
 
 interface ServeOptions {
   readonly port?: number;
+  readonly grpcPort?: number;
 }
 
 export function registerServe({ program, action }: Registrar): void {
@@ -23,11 +24,15 @@ export function registerServe({ program, action }: Registrar): void {
       'Owns the state and serves: HTTP, or HTTPS where server.tls is configured, and a socket for other commands.',
     )
     .option('--port <n>', 'TCP port; 0 takes a free one', parseWhole(0, 65_535))
+    .option('--grpc-port <n>', 'also the inference protocol over gRPC, on this port', parseWhole(0, 65_535))
     .addHelpText('after', '\nExample:\n  guardian serve --port 8411')
     .action(
       action<ServeOptions>(
         (context) => runServe(context),
-        ({ port }): Readonly<Record<string, unknown>> => (port === undefined ? {} : { 'server.port': port }),
+        ({ port, grpcPort }): Readonly<Record<string, unknown>> => ({
+          ...(port !== undefined && { 'server.port': port }),
+          ...(grpcPort !== undefined && { 'server.grpcPort': grpcPort }),
+        }),
       ),
     );
 }
@@ -61,15 +66,18 @@ export async function loadChampion(context: Context, guardian: Guardian): Promis
 
 /** Listens on TCP and on the socket until Ctrl-C, then lets requests in flight finish. */
 export async function serveUntilInterrupted(context: Context, guardian: Guardian): Promise<undefined> {
-  const { host, port } = context.config.server;
+  const { host, port, grpcPort } = context.config.server;
   const madeKey = await ensureAdminKey(guardian);
   const socket = await listenSocket(guardian);
   try {
-    const http = await listenHttp(guardian, { host, port });
+    const http = await listenHttp(guardian, { host, port, grpcPort });
     try {
       context.output.line(`serving ${http.url}  (socket ${socket.path})`);
+      if (http.grpc !== undefined) context.output.line(`serving gRPC at ${http.grpc}`);
       sayHowToCall(context, http.url, { madeKey, keyFile: await findAdminKeyFile(guardian) });
-      context.output.object({ type: 'serve.listening', url: http.url, socket: socket.path });
+      const { url, grpc } = http;
+      const where = { url, socket: socket.path, ...(grpc !== undefined && { grpc }) };
+      context.output.object({ type: 'serve.listening', ...where });
       await reloadingAtHangUp(context, http, () => untilAborted(context.signal));
     } finally {
       await http.close();

@@ -1,5 +1,4 @@
-import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { SERVER_LIMITS } from './limits.ts';
 import { addressGroup } from './token-buckets.ts';
 

@@ -29,6 +29,14 @@ export const SERVER_LIMITS = {
   /** Silence on a connection; longer than the heartbeat of streams. */
   idleTimeoutMs: 120_000,
   streams: 32,
+  /** Streams of inference requests over gRPC, all connections together. */
+  inferStreams: 64,
+  /** Requests of one such stream that are read before the first of them is answered. */
+  streamPending: 16,
+  /** Calls at once on one connection of gRPC. */
+  callsPerConnection: 128,
+  /** For calls to end when the server closes. */
+  closeGraceMs: 5_000,
   streamHeartbeatMs: 15_000,
   /** States of findings that wait for one slow reader; older ones are dropped and counted. */
   streamBuffer: 256,

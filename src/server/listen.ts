@@ -4,6 +4,7 @@ import { Server as TlsServer } from 'node:tls';
 import { stateLayout } from '../storage/index.ts';
 import { buildServer } from './build-server.ts';
 import { ServerError } from './errors.ts';
+import type { GrpcListening } from './grpc/listen-grpc.ts';
 import type { ServedGuardian } from './handler.ts';
 import { isLoopback } from './host-check.ts';
 import { SCRATCH_FOLDER } from './scratch-folder.ts';
@@ -16,6 +17,8 @@ export interface Listening {
 
 export interface HttpListening extends Listening {
   readonly url: string;
+  /** Host and port of the inference protocol over gRPC, where it is served. */
+  readonly grpc?: string;
   /**
    * Reads certificate, key and the issuer's keys anew; new connections get what was read. Throws `server.tls-invalid`
    * and `server.issuer-unavailable`; what could not be read
@@ -25,15 +28,15 @@ export interface HttpListening extends Listening {
 }
 
 /**
- * Serves HTTP to callers who show who they are; port 0 takes a free one. With `server.tls` it is HTTPS. Elsewhere
+ * Serves HTTP, and gRPC where a port is given for it, to callers who show who they are; port 0 takes a free one. With `server.tls` it is HTTPS. Elsewhere
  * than on loopback it must be, and the server's names must be known. Throws `server.tls-required` and
  * `server.tls-invalid`.
  */
 export async function listenHttp(
   guardian: ServedGuardian,
-  options: { readonly host: string; readonly port: number },
+  options: { readonly host: string; readonly port: number; readonly grpcPort?: number | null },
 ): Promise<HttpListening> {
-  const { host, port } = options;
+  const { host, port, grpcPort = null } = options;
   const { tls: files, allowedHosts } = guardian.config.server;
   const tls = await readTls(files, guardian.clock);
   if (!isLoopback(host)) {
@@ -56,14 +59,29 @@ export async function listenHttp(
     ...(tls !== undefined && { tls }),
   });
   const url = await app.listen({ host, port });
+  let grpc: GrpcListening | undefined;
+  try {
+    if (grpcPort !== null) {
+      // The library costs a start some 0.3 s: who does not use it does not wait for it.
+      const { listenGrpc } = await import('./grpc/listen-grpc.ts');
+      grpc = await listenGrpc(guardian, { host, port: grpcPort, door: app.door, tls });
+    }
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
   return {
     url,
-    close: () => app.close(),
+    ...(grpc !== undefined && { grpc: grpc.target }),
+    close: async () => {
+      await Promise.all([app.close(), grpc?.close()]);
+    },
     reload: async () => {
       const [fresh, keys] = await Promise.allSettled([readTls(files, guardian.clock), app.door.refresh()]);
       if (fresh.status === 'rejected') throw fresh.reason;
       const { server } = app;
       if (fresh.value !== undefined && server instanceof TlsServer) server.setSecureContext(fresh.value);
+      if (fresh.value !== undefined) grpc?.setSecureContext(fresh.value);
       if (keys.status === 'rejected') throw keys.reason;
     },
   };

@@ -7,6 +7,10 @@ export interface ServerMetrics {
   readonly requests: CounterMetric;
   /** Seconds; label `route`. */
   readonly duration: HistogramMetric;
+  /** Labels `method`, `code`: the number of the status. */
+  readonly calls: CounterMetric;
+  /** Seconds; label `method`. */
+  readonly callDuration: HistogramMetric;
   /** States of findings that slow readers of a stream lost. */
   readonly dropped: CounterMetric;
 }
@@ -21,6 +25,10 @@ export function serverMetrics(metrics: Metrics): ServerMetrics {
       refusals: metrics.counter('refusals_total', 'Requests refused, by code.', ['code', 'category']),
       requests: metrics.counter('http_requests_total', 'Requests answered.', ['route', 'status']),
       duration: metrics.histogram('http_request_seconds', 'From the headers to the answer.', ['route']),
+      calls: metrics.counter('grpc_calls_total', 'Calls over gRPC that ended.', ['method', 'code']),
+      callDuration: metrics.histogram('grpc_call_seconds', 'From the headers of a call to its status.', [
+        'method',
+      ]),
       dropped: metrics.counter('stream_dropped_total', 'States of findings that slow stream readers lost.'),
     };
     known.set(metrics, found);

@@ -82,12 +82,18 @@ export function valuesFromList(data: unknown, rows: number, loaded: LoadedSchema
  * copy. Throws as `valuesFromList` does.
  */
 export function valuesFromBytes(bytes: Uint8Array, rows: number, loaded: LoadedSchema): Float32Array {
-  const checks = columnChecks(loaded);
-  const count = rows * checks.columns;
+  const count = rows * loaded.schema.columns.length;
   if (bytes.length !== count * 4) {
     throw tensorInvalid(`expected ${count * 4} bytes of ${count} values, got ${bytes.length}`);
   }
-  const values = floatsOf(bytes, count);
+  return checkedValues(floatsOf(bytes, count), rows, loaded);
+}
+
+/** The same values, NaN where one is missing. Throws as `valuesFromList` does. */
+export function checkedValues(values: Float32Array, rows: number, loaded: LoadedSchema): Float32Array {
+  const checks = columnChecks(loaded);
+  const count = rows * checks.columns;
+  if (values.length !== count) throw tensorInvalid(`expected ${count} values, got ${values.length}`);
   checkValues(values, rows, checks);
   return values;
 }
