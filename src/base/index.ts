@@ -38,6 +38,7 @@ export {
 } from './logger.ts';
 export {
   type CounterMetric,
+  type HistogramCounts,
   type HistogramMetric,
   LATENCY_BUCKETS,
   type Labels,

@@ -23,3 +23,27 @@ it('keeps two guardians in one process apart', async () => {
   two.counter('x_total', 'x');
   assert.match(await two.text(), /guardian_x_total 0/);
 });
+
+it('counts and histograms that are kept elsewhere are read at each scrape', async () => {
+  const metrics = new Metrics();
+  let shed = 3;
+  metrics.counted('shed_total', 'Shed requests.', 'reason', () => ({ deadline: shed, priority: 0 }));
+  metrics.histogramOf('queue_seconds', 'Waiting.', () => ({
+    ...{ bounds: [0.001, 0.01], counts: [2, 5], count: 6, sum: 0.75 },
+  }));
+  await metrics.text();
+  shed = 4;
+  const text = await metrics.text();
+  for (const line of [
+    'guardian_shed_total{reason="deadline"} 4',
+    'guardian_shed_total{reason="priority"} 0',
+    '# TYPE guardian_queue_seconds histogram',
+    'guardian_queue_seconds_bucket{le="0.001"} 2',
+    'guardian_queue_seconds_bucket{le="0.01"} 5',
+    'guardian_queue_seconds_bucket{le="+Inf"} 6',
+    'guardian_queue_seconds_sum 0.75',
+    'guardian_queue_seconds_count 6',
+  ]) {
+    assert.ok(text.includes(line), line);
+  }
+});

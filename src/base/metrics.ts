@@ -14,6 +14,14 @@ export interface HistogramMetric {
   observe(labels: Labels, value: number): void;
 }
 
+/** A histogram that is kept elsewhere. `counts` are cumulative, one a bound; `count` stands for the bucket without a bound. */
+export interface HistogramCounts {
+  readonly bounds: readonly number[];
+  readonly counts: readonly number[];
+  readonly count: number;
+  readonly sum: number;
+}
+
 /** Seconds; from 50 microseconds to 5 s, with 100 ms, the latency bar, as a boundary. */
 export const LATENCY_BUCKETS: readonly number[] = [
   0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5,
@@ -63,7 +71,50 @@ export class Metrics {
     });
   }
 
+  /** Counts that are kept elsewhere, by the value of one label; `read` is called at each scrape. */
+  counted(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void {
+    new this.#prometheus.Counter({
+      name: `guardian_${name}`,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [value, count] of Object.entries(read())) this.inc({ [label]: value }, count);
+      },
+    });
+  }
+
+  /** A histogram that is kept elsewhere, where each observation must cost nanoseconds; `read` is called at each scrape. */
+  histogramOf(name: string, help: string, read: () => HistogramCounts): void {
+    const histogram = new this.#prometheus.Histogram({
+      name: `guardian_${name}`,
+      help,
+      registers: [this.#registry],
+    });
+    const get = async () => valuesOf(`guardian_${name}`, help, read());
+    Object.assign(histogram, { get, getForPromString: get });
+  }
+
   text(): Promise<string> {
     return this.#registry.metrics();
   }
+}
+
+/** In the form in which prom-client's own histograms give themselves. */
+function valuesOf(name: string, help: string, { bounds, counts, count, sum }: HistogramCounts): unknown {
+  const bucket = (le: number | string, value: number) => ({
+    labels: { le },
+    value,
+    metricName: `${name}_bucket`,
+  });
+  return {
+    ...{ name, help, type: 'histogram', aggregator: 'sum' },
+    values: [
+      ...bounds.map((le, i) => bucket(le, counts[i] ?? 0)),
+      bucket('+Inf', count),
+      { labels: {}, value: sum, metricName: `${name}_sum` },
+      { labels: {}, value: count, metricName: `${name}_count` },
+    ],
+  };
 }

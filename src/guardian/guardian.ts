@@ -44,6 +44,7 @@ import type { FlowBatch } from '../traffic/index.ts';
 import { AliasWatch, LOOK_EVERY_MS } from './alias-watch.ts';
 import type { CertificateNotes } from './certificate-notes.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
+import { observeInference } from './inference-metrics.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
 import type { ModelNotes } from './model-notes.ts';
 import { ModelRollouts } from './model-rollouts.ts';
@@ -176,6 +177,7 @@ export class Guardian {
     this.#certificates.observe(metrics);
     this.#modelNotes = parts.modelNotes;
     this.#modelNotes.observe(metrics, engine);
+    observeInference(metrics, engine);
     this.rollouts = new ModelRollouts({
       ...{ registry, engine, log, logger, configured: this.config.inference.rollouts },
       hold: (verified) => this.#models.hold(verified),

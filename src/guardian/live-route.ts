@@ -64,6 +64,7 @@ export class LiveRoute {
   readonly #decisions;
   readonly #findings;
   readonly #scoring;
+  readonly #features;
   readonly #sizes = new Map<string, BatchSize>();
 
   constructor(parts: LiveRouteParts) {
@@ -72,6 +73,7 @@ export class LiveRoute {
     this.#flows = metrics.counter('flows_total', 'Flows that were scored, by verdict.', ['verdict']);
     this.#decisions = metrics.counter('decisions_total', 'Decisions, by verdict.', ['verdict']);
     this.#findings = metrics.counter('findings_total', 'States of findings, by activity.', ['activity']);
+    this.#features = metrics.histogram('inference_features_seconds', 'Flows to features, a batch.');
     this.#scoring = metrics.histogram('scoring_seconds', 'Features to decision, a batch.');
   }
 
@@ -84,6 +86,7 @@ export class LiveRoute {
     const { model = this.#parts.modelName, route = DEFAULT_STREAM, outcomes: keep = false } = options;
     const started = clock.monotonic();
     const batch = this.#extractor(route, model).extract(flows);
+    this.#features.observe({}, (clock.monotonic() - started) / 1000);
     const sizes = this.#sizeOf(model);
     const scores = await scoreInParts(batch, {
       sizes,

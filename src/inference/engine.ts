@@ -13,7 +13,7 @@ import { ServedModel } from './served-model.ts';
 import type { Later } from './service/mirror.ts';
 import { ModelService, type NoteModelHealth } from './service/model-service.ts';
 import type { NoteRolloutEnd } from './service/rollouts.ts';
-import type { InferenceStats } from './stats.ts';
+import type { InferenceHistograms, InferenceStats } from './stats.ts';
 
 export interface EngineOptions {
   readonly config?: z.input<typeof inferenceConfigSchema>;
@@ -89,6 +89,11 @@ export class Engine {
 
   get stats(): InferenceStats {
     return this.#scorer.stats;
+  }
+
+  /** For the metrics. */
+  get histograms(): InferenceHistograms {
+    return this.#scorer.histograms;
   }
 
   /** Starts the threads that score batches, where there are to be any; without it they start once they are of use. */

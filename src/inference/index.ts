@@ -4,7 +4,6 @@ export type { CertificateChange, NoteCertificateChange, WatchedKind } from './ce
 export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from './config.ts';
 export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
 export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';
-export type { HistogramSnapshot } from './latency-histogram.ts';
 export type { ModelRuntime } from './model-runtime.ts';
 export { CERTIFICATE_STATES, type ScoreColumns, VERDICTS } from './score-columns.ts';
 export type { FallbackRule, ScoreOptions } from './scorer.ts';

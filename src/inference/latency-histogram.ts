@@ -1,13 +1,4 @@
-import { LATENCY_BUCKETS, type Milliseconds } from '../base/index.ts';
-
-/** Counts by upper bound, as Prometheus has them: each bucket holds what the ones before it hold, too. */
-export interface HistogramSnapshot {
-  /** Upper bounds; the last bucket, without a bound, is `count`. */
-  readonly bounds: readonly number[];
-  readonly counts: readonly number[];
-  readonly count: number;
-  readonly sum: number;
-}
+import { type HistogramCounts, LATENCY_BUCKETS, type Milliseconds } from '../base/index.ts';
 
 /** Counts values in buckets, some nanoseconds each: for what happens a hundred thousand times a second. */
 export class BucketHistogram {
@@ -33,7 +24,7 @@ export class BucketHistogram {
     this.observe(ms / 1000);
   }
 
-  snapshot(): HistogramSnapshot {
+  snapshot(): HistogramCounts {
     let count = 0;
     const counts: number[] = [];
     for (const inBucket of this.#counts) {

@@ -15,7 +15,7 @@ import { type BreakerCause, REFUSED } from './service/circuit-breaker.ts';
 import type { ModelService } from './service/model-service.ts';
 import { RequestWaves } from './service/request-waves.ts';
 import type { Rollout } from './service/rollout.ts';
-import { EngineCounters, type InferenceStats } from './stats.ts';
+import { EngineCounters, type InferenceHistograms, type InferenceStats } from './stats.ts';
 
 export interface ScoreOptions {
   /** Until when an answer is of use, from now; the configured timeout by default. */
@@ -83,6 +83,10 @@ export class Scorer {
 
   get stats(): InferenceStats {
     return { ...this.#counters.snapshot(), scheduler: this.scheduler.stats };
+  }
+
+  get histograms(): InferenceHistograms {
+    return this.#counters.histograms();
   }
 
   /** One assignment: requests that began before go on with the model they began with. */

@@ -1,9 +1,9 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import type { Milliseconds } from '../base/index.ts';
+import type { HistogramCounts, Milliseconds } from '../base/index.ts';
 import type { Score } from '../models/index.ts';
 import { REFUSAL_REASONS, type RefusalReason } from './admission/refusal.ts';
 import type { InferenceErrorCode } from './errors.ts';
-import { BucketHistogram, type HistogramSnapshot } from './latency-histogram.ts';
+import { BucketHistogram } from './latency-histogram.ts';
 import type { SchedulerStats } from './scheduler.ts';
 import { VERDICTS } from './score-columns.ts';
 
@@ -33,18 +33,17 @@ export interface InferenceStats {
   readonly shed: Readonly<Record<RefusalReason, number>>;
   /** Since the start, by name of the model. */
   readonly models: Readonly<Record<string, { readonly requests: number; readonly rows: number }>>;
-  readonly histograms: InferenceHistograms;
   readonly scheduler?: SchedulerStats;
 }
 
 /** Seconds; `batchRows` in rows. */
 export interface InferenceHistograms {
   /** From the call to the first row's scoring. */
-  readonly queue: HistogramSnapshot;
+  readonly queue: HistogramCounts;
   /** The model's own time. */
-  readonly score: HistogramSnapshot;
-  readonly total: HistogramSnapshot;
-  readonly batchRows: HistogramSnapshot;
+  readonly score: HistogramCounts;
+  readonly total: HistogramCounts;
+  readonly batchRows: HistogramCounts;
 }
 
 const BATCH_ROWS = [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536];
@@ -108,6 +107,15 @@ export class EngineCounters {
     this.#models.delete(name);
   }
 
+  histograms(): InferenceHistograms {
+    return {
+      queue: this.#queue.snapshot(),
+      score: this.#score.snapshot(),
+      total: this.#total.snapshot(),
+      batchRows: this.#batchRows.snapshot(),
+    };
+  }
+
   snapshot(): InferenceStats {
     const h = this.#latency;
     const latencyMs =
@@ -133,12 +141,6 @@ export class EngineCounters {
       latencyMs,
       shed: Object.fromEntries(this.#shed) as Record<RefusalReason, number>,
       models: Object.fromEntries([...this.#models].map(([name, counts]) => [name, { ...counts }])),
-      histograms: {
-        queue: this.#queue.snapshot(),
-        score: this.#score.snapshot(),
-        total: this.#total.snapshot(),
-        batchRows: this.#batchRows.snapshot(),
-      },
     };
   }
 }
