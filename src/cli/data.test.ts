@@ -12,19 +12,24 @@ const CONFIGURATION = {
 
 /** A table as a file, its schema, and a quick configuration. */
 function writeTable(home: Home): { readonly data: string; readonly args: readonly string[] } {
-  const { rows, columns, values, typeIndex } = syntheticTable(900, 11);
+  const data = writeRows(home, 'data.csv', 11);
+  const schema = join(home.folder, 'schema.json');
+  const config = join(home.folder, 'guardian.yaml');
+  writeFileSync(schema, JSON.stringify(SYNTHETIC_SCHEMA.schema));
+  writeFileSync(config, JSON.stringify(CONFIGURATION));
+  return { data, args: ['--config', config, '--schema', schema, '--name', 'm'] };
+}
+
+function writeRows(home: Home, name: string, seed: number): string {
+  const { rows, columns, values, typeIndex } = syntheticTable(900, seed);
   const lines = Array.from({ length: rows }, (_, r) => {
     const [a = 0, b = 0, service = 0, noise = 0] = values.subarray(r * columns);
     const kind = ['normal', 'flood', 'tunnel'][typeIndex[r] as number];
     return `${Number.isNaN(a) ? 0 : a},${b},${SERVICES[service]},${noise},7,${kind}`;
   });
-  const data = join(home.folder, 'data.csv');
-  const schema = join(home.folder, 'schema.json');
-  const config = join(home.folder, 'guardian.yaml');
+  const data = join(home.folder, name);
   writeFileSync(data, ['a,b,service,noise,constant,label', ...lines, ''].join('\n'));
-  writeFileSync(schema, JSON.stringify(SYNTHETIC_SCHEMA.schema));
-  writeFileSync(config, JSON.stringify(CONFIGURATION));
-  return { data, args: ['--config', config, '--schema', schema, '--name', 'm'] };
+  return data;
 }
 
 test('guardian data seal makes a file that trains the very model of the plain one', async () => {
@@ -87,6 +92,56 @@ test('guardian train --resume goes on from an interrupt, and says where there is
     assert.equal(result.checkpoints.resumed, 3);
     const left = await guardian(home, ['--json', 'checkpoints', 'list']);
     assert.deepEqual(left.objects.at(-1)?.checkpoints, []);
+  } finally {
+    await home.remove();
+  }
+});
+
+test('sealed gate data judge and certify a version as the plain ones do, and no other bytes do', async () => {
+  const home = await makeHome();
+  const say = async (args: readonly string[], exitCode = 0) => {
+    const said = await guardian(home, ['--json', ...args]);
+    assert.equal(said.exitCode, exitCode, said.stderr);
+    return { ...said, object: said.objects.at(-1) as Record<string, unknown> };
+  };
+  try {
+    const { data, args } = writeTable(home);
+    const schema = args.slice(args.indexOf('--schema'), args.indexOf('--schema') + 2);
+    const sealed = join(home.folder, 'gate.sealed');
+    // Too few rounds for the gates; a certificate does not ask for them.
+    await say(['train', data, ...args], 1);
+    // Rows that the model has not seen.
+    const fresh = writeRows(home, 'fresh.csv', 12);
+    await say(['data', 'seal', fresh, '--out', sealed]);
+    const certify = ['models', 'certify', 'm@1.0.0', '--origin', 'lab'];
+    const without = await say([...certify, '--target', '60'], 1);
+    assert.match(without.stderr, /registry\.gate-data/);
+
+    const plain = await say(['models', 'gate-data', 'add', 'm', fresh, ...schema]);
+    const certified = await say([...certify, '--target', '60']);
+    const added = await say(['models', 'gate-data', 'add', 'm', sealed, ...schema]);
+    const facts = ({ object }: typeof plain) => {
+      const { digest, rows, attacks } = object.gateData as Record<string, unknown>;
+      return { digest, rows, attacks };
+    };
+    assert.deepEqual(facts(added), facts(plain));
+    assert.equal(facts(added).rows, 900);
+    const again = await say([...certify, '--target', '60']);
+    assert.equal(again.object.type, 'certify.result');
+    assert.deepEqual(again.object.claims, certified.object.claims);
+    for (const claim of Object.values(again.object.claims as Record<string, { status: string }>)) {
+      assert.equal(claim.status, 'lab');
+    }
+    // A promise that 900 rows cannot bear is no certificate.
+    const wanting = await say([...certify, '--target', '99.999'], 1);
+    assert.match(wanting.stderr, /wanting|want of/);
+
+    const bytes = readFileSync(sealed);
+    writeFileSync(sealed, Buffer.from(bytes).fill(1, bytes.length - 4_000, bytes.length - 3_999));
+    const changed = await say([...certify, '--target', '60'], 2);
+    assert.match(changed.stderr, /registry\.gate-data-unfit/);
+    writeFileSync(sealed, bytes);
+    await say([...certify, '--target', '60']);
   } finally {
     await home.remove();
   }

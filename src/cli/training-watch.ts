@@ -72,7 +72,7 @@ export async function watchTraining<T>(
     const trained = await train({
       turn,
       onRound: async (progress) => {
-        await turn();
+        await pace.turn();
         add(points.round(progress, pace.counters));
       },
       onEpoch: async (progress) => {
