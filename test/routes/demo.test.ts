@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { writeLab } from '../../src/lab/index.ts';
 import { stateFolder, stateLayout } from '../../src/storage/index.ts';
-import { guardian, type Home, makeHome, startGuardian, waitForExit, waitForObject } from '../support/cli.ts';
+import {
+  guardian,
+  guardianApart,
+  type Home,
+  makeHome,
+  startGuardian,
+  waitForExit,
+  waitForObject,
+} from '../support/cli.ts';
 import { OcsfSchema } from '../support/ocsf.ts';
 import { requireData } from '../support/requires.ts';
 import { DEVELOPMENT_CAPTURES, ORDINARY_CAPTURES } from './ordinary-captures.ts';
@@ -31,7 +39,7 @@ describe('the demonstration, and what its model finds in real traffic', { timeou
 
   before(async () => {
     home = await makeHome();
-    const result = await guardian(home, ['demo', '--once', '--json']);
+    const result = await guardianApart(home, ['demo', '--once', '--json']);
     assert.equal(result.exitCode, 0, result.stderr);
     demo = result.objects.at(-1) as unknown as DemoResult;
   });
@@ -143,16 +151,14 @@ describe('the demonstration, and what its model finds in real traffic', { timeou
     const labels = join(home.folder, 'second.csv');
     const lab = ['lab', '--out', pcap, '--labels', labels, '--seed', '31', '--seconds', '120'];
     assert.equal((await guardian(home, lab)).exitCode, 0);
-    const second = await guardian(
+    const second = await guardianApart(
       home,
       ['train', pcap, '--labels', labels, '--schema', 'flow-core', '--name', 'flow', '--json'],
       // Trees, as the demonstration's own: on two minutes of traffic a hybrid fails its gates.
       {
-        environment: {
-          GUARDIAN_TRAINING_METHOD: 'trees',
-          GUARDIAN_TRAINING_KINDS: 'true',
-          GUARDIAN_TRAINING_ROUNDS: '40',
-        },
+        GUARDIAN_TRAINING_METHOD: 'trees',
+        GUARDIAN_TRAINING_KINDS: 'true',
+        GUARDIAN_TRAINING_ROUNDS: '40',
       },
     );
     assert.equal(second.exitCode, 0, second.stderr);

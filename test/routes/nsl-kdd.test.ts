@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { guardian, type Home, makeHome, startGuardian, waitForExit, waitForObject } from '../support/cli.ts';
+import { guardian, guardianApart, type Home, makeHome } from '../support/cli.ts';
 import { requireData } from '../support/requires.ts';
 
 interface Interval {
@@ -33,13 +33,11 @@ describe('training on NSL-KDD', { timeout: 600_000 }, () => {
     const test = requireData(t, 'nsl-kdd/KDDTest+.txt.gz');
     if (train === undefined || test === undefined) return;
     const looks = join(home.folder, 'looks.md');
-    // In a process of its own: counting lines for coverage makes training several times slower.
     const run = async () => {
       const files = [train, '--test', test, '--schema', 'nsl-kdd', '--name', 'nsl', '--looks', looks];
-      const child = startGuardian(home, ['train', ...files, '--json']);
-      const result = await waitForObject(child, 'train.result');
-      assert.equal(await waitForExit(child), 0);
-      return result as unknown as TrainResult;
+      const { exitCode, objects, stderr } = await guardianApart(home, ['train', ...files, '--json']);
+      assert.equal(exitCode, 0, stderr);
+      return objects.find(({ type }) => type === 'train.result') as unknown as TrainResult;
     };
     const first = await run();
     const second = await run();

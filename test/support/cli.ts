@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,6 +52,23 @@ export async function guardian(
     signal: options.signal ?? new AbortController().signal,
   });
   return { exitCode, stdout: stdout.text, stderr: stderr.text, objects: parseLines(stdout.text) };
+}
+
+/** Runs one command line in a process of its own without coverage: counting lines makes training several times slower. */
+export async function guardianApart(
+  home: Home,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<CommandResult> {
+  // Given, though empty: Node hands its own down where it is not.
+  const uncounted = { ...home.environment, ...environment, NODE_V8_COVERAGE: '' };
+  const child = startGuardian({ ...home, environment: uncounted }, args);
+  const [stdout, stderr] = [new Collected(), new Collected()];
+  child.stdout?.pipe(stdout);
+  child.stderr?.pipe(stderr);
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  if (code === null) throw new Error(`ended by ${signal}: ${stderr.text}`);
+  return { exitCode: code, stdout: stdout.text, stderr: stderr.text, objects: parseLines(stdout.text) };
 }
 
 /** Starts a command in a process of its own; the caller ends it. */
