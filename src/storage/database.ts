@@ -5,6 +5,8 @@ import type { Connection } from './connection.ts';
 import { DetectionQueries } from './detections.ts';
 import { SettingQueries } from './settings.ts';
 import { openSqlite } from './sqlite-connection.ts';
+import { SuppressionQueries } from './suppressions.ts';
+import { VerdictQueries } from './verdicts.ts';
 import { VersionQueries } from './versions.ts';
 import { openWrapStore, type WrapStore } from './wraps.ts';
 
@@ -16,6 +18,8 @@ export interface Database {
   readonly detections: DetectionQueries;
   readonly accessKeys: AccessKeyQueries;
   readonly settings: SettingQueries;
+  readonly verdicts: VerdictQueries;
+  readonly suppressions: SuppressionQueries;
   close(): Promise<void>;
 }
 
@@ -37,6 +41,8 @@ export function databaseOver(connection: Connection, wraps: WrapStore): Database
     detections: new DetectionQueries(connection),
     accessKeys: new AccessKeyQueries(connection),
     settings: new SettingQueries(connection),
+    verdicts: new VerdictQueries(connection),
+    suppressions: new SuppressionQueries(connection),
     close: () => connection.close(),
   };
 }

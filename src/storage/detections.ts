@@ -116,6 +116,22 @@ export class DetectionQueries {
     return rows.map(toNotice);
   }
 
+  /** Number of the newest notice that waits; 0 where none does. */
+  async lastNotice(): Promise<number> {
+    const row = await this.#db.read((db) =>
+      db
+        .selectFrom('outbox')
+        .select((eb) => eb.fn.max('sequence').as('last'))
+        .executeTakeFirst(),
+    );
+    return Number(row?.last ?? 0);
+  }
+
+  /** Forgets notices up to and with this number: every sink has them. */
+  async forgetNotices(upTo: number): Promise<void> {
+    await this.#db.write((db) => db.deleteFrom('outbox').where('sequence', '<=', upTo).execute());
+  }
+
   /** Forgets confirmed notices. One that changed since it was listed has a new number and stays. */
   async confirmOutbox(sequences: readonly number[]): Promise<void> {
     if (sequences.length === 0) return;

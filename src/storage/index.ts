@@ -32,6 +32,8 @@ export {
   stateFolder,
   stateLayout,
 } from './state.ts';
+export { SuppressionQueries, type SuppressionRow } from './suppressions.ts';
+export { type VerdictCount, VerdictQueries, type VerdictRow } from './verdicts.ts';
 export { VersionQueries, type VersionRow } from './versions.ts';
 export type { WrapStore } from './wraps.ts';
 export { openZfsBlobStore, type ZfsBlobStore, type ZfsBlobStoreOptions } from './zfs-blob-store.ts';

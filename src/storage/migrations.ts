@@ -209,6 +209,59 @@ export const MIGRATIONS: readonly Migration[] = [
     down: { sqlite: '', postgres: '' },
     empty: [],
   },
+  {
+    about: 'what analysts said of detections, and rules that silence notices',
+    up: {
+      sqlite: `
+  CREATE TABLE verdicts (
+    uid TEXT NOT NULL PRIMARY KEY,
+    verdict TEXT NOT NULL CHECK (verdict IN ('true', 'benign-trigger', 'false')),
+    note TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    model TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX verdicts_by_time ON verdicts (time, uid);
+
+  CREATE TABLE suppressions (
+    id TEXT NOT NULL PRIMARY KEY,
+    kind TEXT,
+    source TEXT,
+    destination TEXT,
+    until INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    created INTEGER NOT NULL
+  ) STRICT;
+  `,
+      postgres: `
+  CREATE TABLE verdicts (
+    uid TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    verdict TEXT NOT NULL CHECK (verdict IN ('true', 'benign-trigger', 'false')),
+    note TEXT NOT NULL,
+    principal TEXT COLLATE "C" NOT NULL,
+    time BIGINT NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL,
+    model TEXT COLLATE "C" NOT NULL
+  );
+  CREATE INDEX verdicts_by_time ON verdicts (time, uid);
+
+  CREATE TABLE suppressions (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    kind TEXT COLLATE "C",
+    source TEXT COLLATE "C",
+    destination TEXT COLLATE "C",
+    until BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    principal TEXT COLLATE "C" NOT NULL,
+    created BIGINT NOT NULL
+  );
+  `,
+    },
+    down: both('DROP TABLE verdicts; DROP TABLE suppressions;'),
+    empty: ['verdicts', 'suppressions'],
+  },
 ];
 
 /**

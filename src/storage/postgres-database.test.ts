@@ -18,7 +18,8 @@ import { openPool } from './postgres-connection.ts';
 import { type LeasedDatabase, openPostgresDatabase } from './postgres-database.ts';
 import { migratePostgres } from './postgres-migrate.ts';
 
-const TABLES = 'versions, alias_history, aliases, detections, outbox, access_keys, settings';
+const TABLES =
+  'versions, alias_history, aliases, detections, outbox, access_keys, settings, verdicts, suppressions';
 
 test('PostgreSQL is installed', (t) => void requirePostgres(t));
 

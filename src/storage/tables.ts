@@ -47,6 +47,25 @@ export interface Tables {
     revoked: number | null;
   };
   settings: { key: string; value: string };
+  verdicts: {
+    uid: string;
+    verdict: string;
+    note: string;
+    principal: string;
+    time: number;
+    kind: string;
+    model: string;
+  };
+  suppressions: {
+    id: string;
+    kind: string | null;
+    source: string | null;
+    destination: string | null;
+    until: number;
+    reason: string;
+    principal: string;
+    created: number;
+  };
 }
 
 export type Queries = Kysely<Tables>;

@@ -158,6 +158,78 @@ export function databaseContract(house: () => DatabaseHouse): void {
       await db.detections.confirmOutbox([]);
     });
 
+    test('forget the notices up to a number, and no others', async () => {
+      const { db } = house();
+      assert.equal(await db.detections.lastNotice(), 0);
+      for (const uid of ['a', 'b', 'c']) await db.detections.insertDetection(detection(uid));
+      const [, second, third] = await db.detections.listOutbox();
+      assert.equal(await db.detections.lastNotice(), third?.sequence);
+      await db.detections.forgetNotices(second?.sequence ?? 0);
+      assert.deepEqual(
+        (await db.detections.listOutbox()).map(({ uid }) => uid),
+        ['c'],
+      );
+    });
+
+    test('have the last verdict that was given, counted by model', async () => {
+      const { db } = house();
+      const said = {
+        verdict: 'false',
+        note: '',
+        principal: 'ada',
+        kind: 'port-scan',
+        model: 'flow@1.0.0',
+      } as const;
+      await db.verdicts.set({ ...said, uid: 'a', time: 2.5 });
+      await db.verdicts.set({ ...said, uid: 'b', time: 1 });
+      await db.verdicts.set({ ...said, uid: 'c', time: 3, verdict: 'benign-trigger' });
+      await db.verdicts.set({ ...said, uid: 'a', time: 3, verdict: 'true', note: 'ours' });
+      assert.deepEqual(await db.verdicts.find('a'), {
+        ...said,
+        uid: 'a',
+        time: 3,
+        verdict: 'true',
+        note: 'ours',
+      });
+      assert.equal(await db.verdicts.find('z'), undefined);
+      assert.deepEqual([...(await db.verdicts.findAll(['b', 'z'])).keys()], ['b']);
+      const uids = async (options: Parameters<typeof db.verdicts.list>[0]) =>
+        (await db.verdicts.list(options)).map(({ uid }) => uid);
+      assert.deepEqual(await uids({}), ['b', 'a', 'c']);
+      assert.deepEqual(await uids({ after: { time: 3, uid: 'a' } }), ['c']);
+      assert.deepEqual(await db.verdicts.count(), [
+        { model: 'flow@1.0.0', verdict: 'benign-trigger', count: 1 },
+        { model: 'flow@1.0.0', verdict: 'false', count: 1 },
+        { model: 'flow@1.0.0', verdict: 'true', count: 1 },
+      ]);
+    });
+
+    test('have rules that silence their notices, until one is removed', async () => {
+      const { db } = house();
+      const rule = {
+        id: 'r1',
+        kind: 'port-scan',
+        untilMs: 9,
+        reason: 'ours',
+        principal: 'ada',
+        createdMs: 1,
+      };
+      await db.suppressions.add({
+        ...rule,
+        id: 'r2',
+        source: '10.0.0.1',
+        destination: '10.0.0.0/8',
+        createdMs: 2,
+      });
+      await db.suppressions.add(rule);
+      assert.deepEqual(await db.suppressions.list(), [
+        rule,
+        { ...rule, id: 'r2', source: '10.0.0.1', destination: '10.0.0.0/8', createdMs: 2 },
+      ]);
+      await db.suppressions.remove('r2');
+      assert.deepEqual(await db.suppressions.list(), [rule]);
+    });
+
     test('refuse a second insert and an update of none, and write nothing of a batch that fails', async () => {
       const { db } = house();
       await db.detections.insertDetection(detection('a'));
