@@ -64,10 +64,11 @@ export async function buildServer(
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
     request.caller = await gate.admit(request);
   });
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const route = labelOf(request);
     context.metrics.requests.add({ route, status: String(reply.statusCode) });
     if (!route.endsWith('/stream')) context.metrics.duration.observe({ route }, reply.elapsedTime / 1000);
+    done();
   });
   app.addHook('preClose', async () => {
     for (const end of context.streams) end();
