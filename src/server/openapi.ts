@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { PRODUCT } from '../alerts/index.ts';
 import { refusal } from './answers.ts';
-import { ROUTE_KEYS, ROUTES, type RouteSpec, splitKey } from './routes.ts';
+import { EXAMPLES, type RouteExample } from './examples.ts';
+import { ROUTE_KEYS, ROUTES, type RouteKey, type RouteSpec, splitKey } from './routes.ts';
 
 /** OpenAPI 3.1, whose schemas are JSON Schema. */
 export interface OpenApiDocument {
@@ -49,8 +50,9 @@ function makeDocument(): OpenApiDocument {
   };
 }
 
-function operation(key: string, spec: RouteSpec): Record<string, unknown> {
+function operation(key: RouteKey, spec: RouteSpec): Record<string, unknown> {
   const refused = { 'application/json': { schema: { $ref: '#/components/schemas/refusal' } } };
+  const example: RouteExample = EXAMPLES[key] ?? {};
   return {
     operationId: key
       .toLowerCase()
@@ -60,8 +62,8 @@ function operation(key: string, spec: RouteSpec): Record<string, unknown> {
     description: `Role: ${spec.role}.`,
     security: spec.role === 'anyone' ? [] : [{ key: [] }],
     parameters: [
-      ...parameters('path', spec.path),
-      ...parameters('query', spec.query),
+      ...parameters('path', spec.path, example.path),
+      ...parameters('query', spec.query, example.query),
       ...parameters('header', spec.headers),
     ],
     ...(spec.body !== undefined && {
@@ -70,7 +72,10 @@ function operation(key: string, spec: RouteSpec): Record<string, unknown> {
         content: Object.fromEntries(
           acceptedTypes(spec).map((type) => [
             type,
-            { schema: type === BYTES ? BINARY : toJsonSchema(spec.body as z.ZodType) },
+            {
+              schema: type === BYTES ? BINARY : toJsonSchema(spec.body as z.ZodType),
+              ...(type === 'application/json' && example.body !== undefined && { example: example.body }),
+            },
           ]),
         ),
       },
@@ -99,6 +104,7 @@ function answerContent({ answer, alsoAnswers }: RouteSpec): Record<string, unkno
 function parameters(
   place: 'path' | 'query' | 'header',
   schema: z.ZodType | undefined,
+  example: Readonly<Record<string, unknown>> = {},
 ): Record<string, unknown>[] {
   if (schema === undefined) return [];
   const { properties = {}, required = [] } = toJsonSchema(schema) as {
@@ -111,6 +117,7 @@ function parameters(
     required: place === 'path' || required.includes(name),
     ...(typeof inner.description === 'string' && { description: inner.description }),
     schema: inner,
+    ...(name in example && { example: example[name] }),
   }));
 }
 
