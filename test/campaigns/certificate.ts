@@ -159,6 +159,7 @@ function study(
     say({ data: name, claim: describeClaim(claim), status: claim.status, fresh });
     const options = { side, target, origin, repetitions, seed: 1, ...(planning && { planning }) };
     say({ data: name, ...repeatCertification(rows, options) });
+    if (origin === 'lab') say({ data: name, ...repeatCertification(rows, { ...options, drawn: 'runs' }) });
   }
 }
 

@@ -17,6 +17,8 @@ export interface ScoredRows {
   readonly probability: Float32Array;
   readonly labels: Uint8Array;
   readonly episodes?: Uint32Array;
+  /** Number of the run, or of the table, that a row comes from. */
+  readonly runs?: Uint32Array;
   readonly decisionThreshold: number;
 }
 
@@ -24,6 +26,7 @@ export interface Repetitions {
   readonly side: CertifiedSide;
   readonly target: number;
   readonly repetitions: number;
+  readonly drawn: 'rows' | 'runs';
   /** How many of them got a certificate. */
   readonly certified: number;
   /** Certificates whose fresh rows show, at 95 %, that the target does not hold. */
@@ -34,7 +37,8 @@ export interface Repetitions {
 
 /**
  * Draws the rows anew into two halves, certifies on the one and looks at the other, many times over. The model and the
- * rows to plan on stay the same.
+ * rows to plan on stay the same. `drawn: 'runs'` leaves the rows of a run together, as fresh traffic comes: they are not
+ * independent, and the bound by flow does not know it.
  */
 export function repeatCertification(
   rows: ScoredRows,
@@ -45,17 +49,22 @@ export function repeatCertification(
     readonly repetitions: number;
     readonly seed: number;
     readonly planning?: ScoredRows;
+    readonly drawn?: Repetitions['drawn'];
   },
 ): Repetitions {
-  const { side, target, origin, repetitions, seed, planning } = options;
+  const { side, target, origin, repetitions, seed, planning, drawn = 'rows' } = options;
   const { decisionThreshold } = rows;
   const random = new SeededRandom(seed);
-  const found = { side, target, repetitions, certified: 0, violations: 0, above: 0 };
+  const found = { side, target, repetitions, drawn, certified: 0, violations: 0, above: 0 };
   const halves = [halfOf(rows), halfOf(rows)] as const;
   for (let i = 0; i < repetitions; i++) {
     const sizes = [0, 0];
+    const halfOfRun = new Map<number, 0 | 1>();
+    const draw = () => (random.chance(0.5) ? 0 : 1);
     for (let row = 0; row < rows.labels.length; row++) {
-      const which = random.chance(0.5) ? 0 : 1;
+      const run = rows.runs?.[row] as number;
+      const which = drawn === 'rows' ? draw() : (halfOfRun.get(run) ?? draw());
+      if (drawn === 'runs') halfOfRun.set(run, which);
       const at = sizes[which]!++;
       halves[which].probability[at] = rows.probability[row] as number;
       halves[which].labels[at] = rows.labels[row] as number;
@@ -138,16 +147,18 @@ export class ScorePool {
     const probability = new Float32Array(n);
     const labels = new Uint8Array(n);
     const episodes = new Uint32Array(n);
+    const runs = new Uint32Array(n);
     let at = 0;
-    for (const part of this.#parts) {
+    for (const [run, part] of this.#parts.entries()) {
       probability.set(part.p, at);
+      runs.fill(run, at, at + part.p.length);
       labels.set(part.labels, at);
       if (part.episodes !== undefined) episodes.set(part.episodes, at);
       at += part.p.length;
     }
     const hasEpisodes = this.#parts.every((part) => part.episodes !== undefined);
     const { threshold: decisionThreshold } = this.#model;
-    return { probability, labels, decisionThreshold, ...(hasEpisodes && { episodes }) };
+    return { probability, labels, runs, decisionThreshold, ...(hasEpisodes && { episodes }) };
   }
 }
 
