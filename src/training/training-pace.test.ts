@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SYNTHETIC_SCHEMA, syntheticTable } from '../../test/support/synthetic-table.ts';
 import type { Reading } from '../monitor/index.ts';
+import type { TrainingConfig } from './config.ts';
+import { trainDetector } from './train-detector.ts';
 import { trainModel } from './train-model.ts';
 import { TrainingPace, trainingLimitsSchema } from './training-pace.ts';
 
@@ -124,4 +126,30 @@ test('a training that is paused after every round gives the very model of one th
   const { round, pace } = machine({ maxPauseMs: 600 }, [{ memoryAvailableBytes: 1 }]);
   assert.equal(await run(() => round(1000)), await run());
   assert.equal(pace.counters.pauses, 24);
+});
+
+test('a hybrid takes turns within its forest and its autoencoder, and can be broken off there', async () => {
+  const hybrid = {
+    ...{ draws: 1, known: { rounds: 1, maxLeaves: 4 }, normals: 400, forestTrees: 12, forestSample: 32 },
+    ...{ autoencoder: [4], autoencoderEpochs: 20 },
+  };
+  let turns = 0;
+  const train = (last: number) =>
+    trainDetector({
+      ...{ table: syntheticTable(900, 5), schema: SYNTHETIC_SCHEMA, sourceKinds: ['table'], seed: 1 },
+      config: { rounds: 1, maxLeaves: 4, hybrid } as unknown as Partial<TrainingConfig>,
+      detectors: {
+        turn: async () => {
+          if (++turns > last) throw new Error('broken off');
+        },
+      },
+    });
+  await train(Number.POSITIVE_INFINITY);
+  const all = turns;
+  // One before each tree of the forest; the rest within the epochs.
+  assert.ok(all > 12, String(all));
+  for (const last of [5, all - 1]) {
+    turns = 0;
+    await assert.rejects(train(last), { message: 'broken off' });
+  }
 });
