@@ -70,7 +70,7 @@ export async function fitAutoencoder(
         // Of the mean over rows of the mean squared difference.
         readGradients(sums, 2 / (GRADIENT_STEPS * told.rows * width), gradients);
         adam.step(gradients);
-        if (batch % BATCHES_A_TURN === BATCHES_A_TURN - 1) {
+        if ((epoch * batches + batch) % BATCHES_A_TURN === BATCHES_A_TURN - 1) {
           await turn?.();
           await setImmediate();
         }
