@@ -99,3 +99,21 @@ test('the tail of chi-square agrees with tables (Abramowitz and Stegun, table 26
     assert.ok(Math.abs(chiSquareTail(x, degrees) - p) < 2e-6, `${x}, ${degrees}`);
   }
 });
+
+test('a window puts each value into the bin that the fit put it into', () => {
+  const { values, scores } = calibration;
+  const extremes = Float32Array.from(values);
+  for (const [i, value] of [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0].entries()) {
+    extremes[i * COLUMNS.length] = value;
+  }
+  for (const rows of [values, extremes]) {
+    const window = new DriftWindow(fitDriftReference(rows, scores, COLUMNS));
+    for (const [r, score] of scores.entries()) {
+      window.add(rows.subarray(r * COLUMNS.length, (r + 1) * COLUMNS.length), score);
+    }
+    // Every column is told of, with an index of nothing.
+    const { shifted } = window.test({ falseDiscoveryRate: 1, minPsi: 0 });
+    assert.equal(shifted.length, COLUMNS.length + 1);
+    assert.ok(shifted.every(({ psi }) => psi === 0));
+  }
+});
