@@ -24,6 +24,8 @@ export const SYSTEM_PACKAGES = [
   { tool: 'tcpreplay', debian: 'tcpreplay', use: 'sends captures over a pair of interfaces' },
   { tool: 'ip', debian: 'iproute2', use: 'makes those pairs' },
   { tool: 'softflowd', debian: 'softflowd', use: 'its NetFlow and IPFIX exports are collected' },
+  { tool: 'curl', debian: 'curl', use: 'the examples of the README are run' },
+  { tool: 'promtool', debian: 'prometheus', use: 'the alert rules are checked with it' },
   { tool: 'nfreplay', debian: 'nfdump', use: 'its NetFlow replays are collected' },
 ];
 

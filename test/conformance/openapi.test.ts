@@ -18,5 +18,5 @@ test('the OpenAPI document is valid by the published schema of 3.1', { timeout: 
     return JSON.parse(stdout) as readonly string[];
   };
   assert.deepEqual(errorsOf(openApiDocument()), []);
-  assert.notDeepEqual(errorsOf({ ...openApiDocument(), info: { title: 'no version' } }), []);
+  assert.notDeepEqual(errorsOf({ openapi: '3.1.0', info: { title: 'no version' }, paths: {} }), []);
 });
