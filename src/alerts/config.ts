@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseNetwork } from '../response/index.ts';
 import { AlertsError } from './errors.ts';
 import { PRIVATE_NETWORKS } from './kinds.ts';
+import { sinksConfigSchema } from './sinks/config.ts';
 
 /** The section `alerts` of the configuration. */
 export const alertsConfigSchema = z.strictObject({
@@ -29,6 +30,7 @@ export const alertsConfigSchema = z.strictObject({
     .describe(
       'flagged flows before there is a finding, by kind; 3 by default for kinds plural by nature, else 1',
     ),
+  sinks: sinksConfigSchema,
 });
 
 export type AlertsConfig = z.output<typeof alertsConfigSchema>;

@@ -18,6 +18,8 @@ export interface DetectionStoreOptions {
   readonly config?: z.input<typeof alertsConfigSchema>;
   readonly suppression?: SuppressionList;
   readonly newUid?: () => string;
+  /** Called when states and their notices are stored. */
+  readonly onStored?: () => void;
 }
 
 export interface AlertsStats {
@@ -47,6 +49,7 @@ export class DetectionStore {
   readonly #clock: Clock;
   readonly #config: AlertsConfig;
   readonly #newUid: (() => string) | undefined;
+  readonly #onStored: (() => void) | undefined;
   /** One for each stream of traffic, for each has a time of its own; the one used last at the end. */
   readonly #streams = new Map<string, Findings>();
   readonly #subscriptions = new Set<Subscription>();
@@ -66,6 +69,7 @@ export class DetectionStore {
     this.#suppression = options.suppression ?? new SuppressionList();
     this.#config = readAlertsConfig(options.config);
     this.#newUid = options.newUid;
+    this.#onStored = options.onStored;
   }
 
   get stats(): AlertsStats {
@@ -200,6 +204,7 @@ export class DetectionStore {
       if (state.suppressedBy !== undefined) this.#suppressed++;
       else for (const subscription of this.#subscriptions) subscription.push(state);
     }
+    this.#onStored?.();
     return entries.map(([, state]) => state);
   }
 }

@@ -22,6 +22,31 @@ export const ALERTS_ERRORS = {
     retry: false,
     says: 'A suppression rule names no kind and no network, has no end, or a network that cannot be read.',
   },
+  'alerts.secret-unusable': {
+    category: 'security',
+    retry: false,
+    says: 'The file of the secret that signs notices cannot be read, is too short, or others may read it.',
+  },
+  'alerts.sink-failed': {
+    category: 'resource',
+    retry: true,
+    says: 'A receiver of notices did not take one; it is sent again until it is too old.',
+  },
+  'alerts.notice-refused': {
+    category: 'validation',
+    retry: false,
+    says: 'A receiver of notices will never take this one: it is given up, and the audit log says so.',
+  },
+  'alerts.rule-unknown': {
+    category: 'validation',
+    retry: false,
+    says: 'No rule that silences notices has this id.',
+  },
+  'alerts.rules-full': {
+    category: 'validation',
+    retry: false,
+    says: 'There are as many rules that silence notices as there may be; remove one first.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type AlertsErrorCode = keyof typeof ALERTS_ERRORS;

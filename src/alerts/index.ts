@@ -11,5 +11,8 @@ export { formatOcsf, ocsfOf } from './format-ocsf.ts';
 export { PRIVATE_NETWORKS, type Technique } from './kinds.ts';
 export { PRODUCT } from './product.ts';
 export { SEVERITIES, type Severity } from './severity.ts';
+export { NOTICE_FORMATS, type SinkConfig } from './sinks/config.ts';
+export { NoticeDelivery, type NoticeDeliveryParts } from './sinks/notice-delivery.ts';
+export type { LostNotice, SinkStats } from './sinks/sink-loop.ts';
 export type { Subscription } from './subscription.ts';
 export { SuppressionList, type SuppressionRule } from './suppression.ts';
