@@ -14,6 +14,7 @@ import {
 } from '../../src/training/index.ts';
 import { labRows, repeatCertification, ScorePool } from '../support/certificate-study.ts';
 import { requireData } from '../support/requires.ts';
+import '../support/uncounted.ts';
 
 /** Boosted trees alone: they are trained in seconds, and what is shown here does not rest on the method. */
 const TREES = { method: 'trees', kinds: false } as const;
