@@ -8,6 +8,7 @@ import { SeededRandom } from '../../src/base/index.ts';
 import { MISSING_LEFT, type TreeEnsemble, TreeShap } from '../../src/models/index.ts';
 import { requirePython, runProgram, TREES } from '../support/python-environment.ts';
 import { randomEnsemble } from '../support/random-model.ts';
+import '../support/uncounted.ts';
 
 const COLUMNS = 20;
 const ROWS = 1000;
