@@ -64,6 +64,12 @@ export function encodeContainer(
   return bytes;
 }
 
+/** The version that a file claims, before anything of it is checked; undefined where it is too short to claim one. */
+export function peekVersion(bytes: Uint8Array): number | undefined {
+  if (bytes.length < PRELUDE_BYTES) return undefined;
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getUint16(6, true);
+}
+
 /**
  * Reads what `encodeContainer` wrote, and nothing else: every length is checked before it is used, padding must be zero,
  * the header canonical. The sections are copies. Throws models.malformed.

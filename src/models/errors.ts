@@ -27,6 +27,11 @@ export const MODELS_ERRORS = {
     retry: false,
     says: 'The ONNX file holds what is never loaded or has no native form; the message names it.',
   },
+  'models.needs-runtime': {
+    category: 'model',
+    retry: false,
+    says: 'The model is a foreign graph, which only a runtime in a process of its own computes.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type ModelErrorCode = keyof typeof MODELS_ERRORS;

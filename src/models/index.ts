@@ -89,9 +89,14 @@ export {
 } from './metrics.ts';
 export { decodeModel, encodeModel, MODEL_FORMAT_VERSION } from './model-file.ts';
 export { exportOnnx, ONNX_NAMES } from './onnx/export-onnx.ts';
+export { decodeGraphModel, encodeGraphModel, GRAPH_FORMAT_VERSION } from './onnx/graph-file.ts';
+export { GraphModel, type GraphModelParts, logOdds } from './onnx/graph-model.ts';
+export { checkGraph, type GraphOutput, MAX_GRAPH_BYTES } from './onnx/graph-rules.ts';
 export { importLightGbm } from './onnx/import-lightgbm.ts';
 export { importOnnxTrees } from './onnx/import-onnx.ts';
 export type { ImportedTrees } from './onnx/imported-trees.ts';
+export { encodeOnnx, ONNX_TYPE, type OnnxModel } from './onnx/onnx-graph.ts';
+export { readModel } from './read-model.ts';
 export type { CertificateState, Score } from './score.ts';
 export { incompleteBeta, inverseIncompleteBeta, logGamma } from './special-functions.ts';
 export { type FittedStatistics, fitStatistics, QUANTILES, quantileOf } from './statistics.ts';

@@ -18,6 +18,8 @@ export interface CgroupReading {
 /** The control group of the process, version 2 or 1 (facts: Linux admin guide, cgroup-v2 and cgroup-v1). */
 export class Cgroup {
   readonly version: 0 | 1 | 2;
+  /** The group's folder that accounts for memory; undefined where there is none. */
+  readonly memoryFolder: string | undefined;
   readonly #limit: PseudoFile;
   readonly #usage: PseudoFile;
   readonly #stat: PseudoFile;
@@ -33,6 +35,7 @@ export class Cgroup {
       'memory.limit_in_bytes',
     );
     const unified = findFolder(join(root, 'sys/fs/cgroup'), groups.get(''), 'memory.max');
+    this.memoryFolder = memory ?? unified;
     if (memory !== undefined) {
       const base = join(root, 'sys/fs/cgroup/cpu');
       const cpu = findFolder(base, groups.get('cpu'), 'cpu.cfs_quota_us') ?? base;

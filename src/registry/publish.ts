@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { audited } from '../audit/index.ts';
 import { type Digest, faultPoint } from '../base/index.ts';
 import { canonicalJson, seal, sha256, sha256Hex, wrapForStore } from '../crypto/index.ts';
-import { decodeModel } from '../models/index.ts';
+import { readModel } from '../models/index.ts';
 import type { VersionRow } from '../storage/index.ts';
 import type { Actor, RegistryContext } from './context.ts';
 import { RegistryError } from './errors.ts';
@@ -230,7 +230,7 @@ function prepare(
     throw invalid('the version names the digest of other weights');
   }
   try {
-    checkAgreement(decodeModel(weights), manifest.data, schema);
+    checkAgreement(readModel(weights), manifest.data, schema);
   } catch (cause) {
     throw new RegistryError('registry.candidate-invalid', 'model, schema and source kinds do not agree', {
       cause,

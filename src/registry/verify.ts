@@ -11,7 +11,7 @@ import {
   unwrapFromStore,
   type WrapSet,
 } from '../crypto/index.ts';
-import { type DetectionModel, decodeModel } from '../models/index.ts';
+import { type DetectionModel, readModel } from '../models/index.ts';
 import { isWriterAway } from '../storage/index.ts';
 import { RegistryError, type RegistryErrorCode } from './errors.ts';
 import { GATE_REPORT, type GateReport } from './gate-report.ts';
@@ -153,7 +153,7 @@ export async function verifyModel(
   const { manifest, gates } = await step('manifest', () => readManifest(statement, files, evidence));
   const plaintext = await readWeights(evidence.weights, manifest);
   const weights = await step('digest', () => copyAndCheck(plaintext, manifest, statement));
-  const model = await step('parse', () => decodeModel(weights));
+  const model = await step('parse', () => readModel(weights));
   await step('agreement', () => checkAgreement(model, manifest, files.schema));
   const verified = new VerifiedModel(TOKEN, { manifest, gates, schemaBytes: files.schema, model });
   const { signature, trusted, at = Date.now(), second, expected } = evidence;

@@ -98,6 +98,7 @@ export function decodeOnnx(bytes: Uint8Array): OnnxModel {
       const [key, value] = readTexts(field);
       model.metadata[key] = value;
     } else if (field.field === 25) throw refused('it defines functions of its own');
+    else if (field.field === 20) throw refused('it brings along how it was trained');
   }
   return model;
 }
@@ -147,7 +148,9 @@ function readAttribute(bytes: Uint8Array): [string, OnnxAttribute | undefined] {
     else if (field.field === 4) single = text(field);
     else if (field.field === 5) single = readTensor(message(field));
     else if (field.field === 6 || field.field === 11) throw refused('it has graphs inside its nodes');
-    else if (field.field === 7) append(numbers, readFloats(field));
+    else if (field.field === 10 || field.field === 22 || field.field === 23) {
+      throw refused('a node has lists of tensors, or sparse ones');
+    } else if (field.field === 7) append(numbers, readFloats(field));
     else if (field.field === 8) append(numbers, readIntegers(field));
     else if (field.field === 9) strings.push(text(field));
     else if (field.field === 20) type = asNumber(field.varint);
