@@ -78,6 +78,16 @@ export const INFERENCE_ERRORS = {
     retry: true,
     says: 'The thread that scored the batch ended, and so did the one that tried again. Others take their place.',
   },
+  'inference.runtime-lost': {
+    category: 'resource',
+    retry: true,
+    says: 'The process that computed a foreign graph ended: it crashed, or took more memory than it may. Another takes its place.',
+  },
+  'inference.runtime-missing': {
+    category: 'resource',
+    retry: false,
+    says: 'The model is a foreign graph and onnxruntime-node is not installed; the message says how to.',
+  },
   'inference.unexpected-model': {
     category: 'model',
     retry: false,
