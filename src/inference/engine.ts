@@ -7,6 +7,7 @@ import type { Pressure } from './admission/admission.ts';
 import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from './certificate-watch.ts';
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
+import { GraphRuntimes } from './runtime/graph-runtimes.ts';
 import type { ScoreColumns } from './score-columns.ts';
 import { type FallbackRule, type ScoreOptions, Scorer } from './scorer.ts';
 import { ServedModel } from './served-model.ts';
@@ -66,6 +67,7 @@ export class Engine {
   /** Models at hand, their breakers and rollouts. */
   readonly models: ModelService;
   readonly #scorer: Scorer;
+  readonly #graphs: GraphRuntimes;
   readonly #schemaIds: ReadonlySet<Digest> | undefined;
   readonly #clock: Clock;
   readonly #note: NoteCertificateChange | undefined;
@@ -80,6 +82,7 @@ export class Engine {
       drained: () => this.#scorer.waves.drained(),
       onClosed: (served) => this.#scorer.scheduler.remove(served),
     });
+    this.#graphs = new GraphRuntimes(this.config.onnx, this.config.batchSize);
     const { pressure, threadEntry } = options;
     this.#scorer = new Scorer(this.config, clock, options.rule, this.models, { pressure, threadEntry });
     this.#clock = options.clock;
@@ -101,9 +104,9 @@ export class Engine {
     return this.#scorer.scheduler.start();
   }
 
-  /** Ends the threads. What they score is lost. */
-  close(): Promise<void> {
-    return this.#scorer.scheduler.close();
+  /** Ends the threads and processes. What they score is lost. */
+  async close(): Promise<void> {
+    await Promise.all([this.#scorer.scheduler.close(), this.#graphs.close()]);
   }
 
   /**
@@ -115,7 +118,7 @@ export class Engine {
     const served = await this.#serve(verified, options);
     const { previous } = this.#scorer.slotOf(verified.name) ?? {};
     const leaves = previous === this.#scorer.previousBehind(served) ? undefined : previous;
-    this.models.keep(served, verified, leaves);
+    this.#keep(served, verified, leaves);
     this.#scorer.put(served);
     this.models.rollouts.championMoved(served);
   }
@@ -123,7 +126,7 @@ export class Engine {
   /** Makes a version ready beside the one in place, to be asked for by its number or to run beside it. Throws as `load`. */
   async hold(verified: VerifiedModel, options: LoadOptions = {}): Promise<void> {
     const served = await this.#serve(verified, options);
-    this.models.keep(served, verified);
+    this.#keep(served, verified);
   }
 
   /** Takes the model of this name out, with every version of it that is at hand. Whether there was one. */
@@ -131,6 +134,16 @@ export class Engine {
     const isThere = this.#scorer.remove(name);
     this.models.drop(name);
     return isThere;
+  }
+
+  #keep(served: ServedModel, verified: VerifiedModel, leaves?: ServedModel): void {
+    try {
+      this.models.keep(served, verified, leaves);
+    } catch (error) {
+      this.#scorer.scheduler.remove(served);
+      void served.runtime.close?.();
+      throw error;
+    }
   }
 
   async #serve(verified: VerifiedModel, options: LoadOptions): Promise<ServedModel> {
@@ -156,12 +169,20 @@ export class Engine {
       );
     }
     const { batchSize, operatingPoint } = this.config;
-    const served = new ServedModel(verified, batchSize, operatingPoint);
-    if (certificate !== undefined) served.watchCertificate(this.#watch(served, certificate));
-    this.models.guard(served);
-    await served.warmUp(this.#clock);
-    await this.#scorer.scheduler.add(served, verified);
-    return served;
+    const { name, version, digest, schemaId, sourceKinds, model } = verified;
+    const runtime = await this.#graphs.open(model);
+    try {
+      const toServe = { name, version, digest, schemaId, sourceKinds, model, runtime };
+      const served = new ServedModel(toServe, batchSize, operatingPoint);
+      if (certificate !== undefined) served.watchCertificate(this.#watch(served, certificate));
+      this.models.guard(served);
+      await served.warmUp(this.#clock);
+      await this.#scorer.scheduler.add(served, verified);
+      return served;
+    } catch (error) {
+      await runtime?.close();
+      throw error;
+    }
   }
 
   /** Versions of a name that decide: the one in place, and one that runs beside it. */

@@ -4,7 +4,7 @@ import type { VerifiedModel } from '../registry/index.ts';
 import { Admission, type Pressure } from './admission/admission.ts';
 import type { Priority, Refusal } from './admission/refusal.ts';
 import { Dispatcher } from './batching/dispatcher.ts';
-import { type Outcome, SlicedRequest, type SlicedWork } from './batching/sliced-request.ts';
+import { type Outcome, SlicedRequest, type SlicedWork, untilAfter } from './batching/sliced-request.ts';
 import type { InferenceConfig } from './config.ts';
 import { type PoolStats, ThreadPool } from './pool/thread-pool.ts';
 import type { ServedModel } from './served-model.ts';
@@ -159,8 +159,7 @@ export class Scheduler {
       if (entered === undefined) return end('in');
       if (!('isGone' in entered)) return end(entered);
       if (entered.isGone) return;
-      const left = deadline - this.#options.clock.monotonic();
-      timer = setTimeout(giveUp, Math.max(1, Math.ceil(left) + 1), 'late');
+      timer = setTimeout(giveUp, untilAfter(deadline, this.#options.clock), 'late');
       signal?.addEventListener('abort', onAbort, { once: true });
     });
   }

@@ -33,7 +33,7 @@ export const EXPLAINED_ROWS = 32;
 const TOP_FEATURES = 5;
 const WARM_UP_ROUNDS = 3;
 /** Single rows are scored by other code than batches, and are most of what comes. */
-const SINGLE_ROUNDS = 64;
+const SINGLE_ROUNDS = 256;
 const ABSENT = CERTIFICATE_STATES.indexOf('absent');
 const UNCOVERED = CERTIFICATE_STATES.indexOf('uncovered');
 const ACTIVE = CERTIFICATE_STATES.indexOf('active');

@@ -86,9 +86,9 @@ export interface ThreadEvidence {
 
 const THREAD_EVIDENCE = new WeakMap<VerifiedModel, ThreadEvidence>();
 
-/** What another thread verifies this model by. It lives as long as the model. */
-export function threadEvidence(model: VerifiedModel): ThreadEvidence {
-  return THREAD_EVIDENCE.get(model) as ThreadEvidence;
+/** What another thread verifies this model by; it lives as long as the model. Undefined for what was not verified. */
+export function threadEvidence(model: VerifiedModel): ThreadEvidence | undefined {
+  return THREAD_EVIDENCE.get(model);
 }
 
 /** Verifies a model in the thread that is to use it, by the same steps. Throws as `verifyModel`. */

@@ -18,6 +18,14 @@ export interface Outcome {
   readonly error?: unknown;
 }
 
+/** What timers can wait for at most. */
+const LONGEST_TIMER: Milliseconds = 2 ** 31 - 1;
+
+/** For a timer that is to fire once a deadline has passed: at the deadline itself it is not late yet. */
+export function untilAfter(deadline: Milliseconds, clock: Clock): Milliseconds {
+  return Math.max(1, Math.min(LONGEST_TIMER, Math.ceil(deadline - clock.monotonic()) + 1));
+}
+
 export interface SlicedWork {
   readonly served: ServedModel;
   readonly batch: FeatureBatch;
@@ -68,9 +76,7 @@ export class SlicedRequest implements SliceOwner {
       this.#arrived = this.#options.clock.monotonic();
       if (signal?.aborted) return this.#finish('withdrawn');
       signal?.addEventListener('abort', this.#withdraw, { once: true });
-      const left = deadline - this.#options.clock.monotonic();
-      // A moment later: at the deadline itself it is not late yet.
-      this.#timer = setTimeout(this.#onDeadline, Math.max(1, Math.ceil(left) + 1));
+      this.#timer = setTimeout(this.#onDeadline, untilAfter(deadline, this.#options.clock));
       this.#submitNext();
     });
   }

@@ -74,6 +74,7 @@ suite('threads that score', () => {
 
   test('verify by themselves: a changed byte is refused', async () => {
     const evidence = threadEvidence(first);
+    assert.ok(evidence !== undefined);
     assert.equal((await verifyInThread(evidence)).digest, first.digest);
     for (const part of ['weights', 'manifest', 'gates', 'schema', 'signature'] as const) {
       const bytes = Uint8Array.from(evidence[part]);

@@ -160,6 +160,7 @@ export class ThreadPool {
     const { operatingPoint } = this.#options;
     const evidence = threadEvidence(verified);
     const columns = verified.model.columnNames.length;
+    if (evidence === undefined) return;
     const load = () => thread.load({ do: 'load', model: id, evidence, operatingPoint }, columns);
     if (!(await this.#inTurn(thread, load))) this.#refused++;
   }

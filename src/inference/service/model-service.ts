@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/index.ts';
 import type { Score } from '../../models/index.ts';
-import type { VerifiedModel } from '../../registry/index.ts';
+import { threadEvidence, type VerifiedModel } from '../../registry/index.ts';
 import type { InferenceConfig } from '../config.ts';
 import { InferenceError } from '../errors.ts';
 import type { ServedModel } from '../served-model.ts';
@@ -85,9 +85,10 @@ export class ModelService {
     const value = { served, verified };
     const inUse = this.#inUse();
     if (leaves !== undefined) inUse.delete(keyOf(leaves.info));
-    this.#cache.put(keyOf(served.info), { value, bytes: measureModel(verified.model) }, (key) =>
-      inUse.has(key),
-    );
+    // The file stays, too: threads verify the model by it.
+    const file = threadEvidence(verified)?.weights.length ?? 0;
+    const bytes = measureModel(verified.model) + file;
+    this.#cache.put(keyOf(served.info), { value, bytes }, (key) => inUse.has(key));
   }
 
   /** A version at hand; counted as a hit or a miss. */
