@@ -9,13 +9,8 @@ import {
 } from './flow.ts';
 import { FLOW_COUNTS, MEASURES, type Measure } from './flow-measures.ts';
 
-/**
- * Columns of a flow CSV, in the order they are written; a reader finds them by name. Times are milliseconds since
- * 1970, bytes count IP headers, flags are the OR of TCP flags as a number; an empty cell was not reported. Names from
- * the wire are no columns.
- */
-export const FLOW_CSV_COLUMNS = [
-  'source_kind',
+/** Columns a flow CSV must have; counts, state, reason and kind may be missing. */
+export const FLOW_CSV_REQUIRED = [
   'protocol',
   'source_address',
   'source_port',
@@ -23,6 +18,16 @@ export const FLOW_CSV_COLUMNS = [
   'destination_port',
   'start_ms',
   'end_ms',
+] as const;
+
+/**
+ * Columns of a flow CSV, in the order they are written; a reader finds them by name. Times are milliseconds since
+ * 1970, bytes count IP headers, flags are the OR of TCP flags as a number; an empty cell was not reported. Names from
+ * the wire are no columns.
+ */
+export const FLOW_CSV_COLUMNS = [
+  'source_kind',
+  ...FLOW_CSV_REQUIRED,
   ...FLOW_COUNTS,
   'state',
   'end_reason',
@@ -33,17 +38,6 @@ export const FLOW_CSV_COLUMNS = [
 ] as const;
 
 export type FlowCsvColumn = (typeof FLOW_CSV_COLUMNS)[number];
-
-/** Columns a flow CSV must have; counts, state, reason and kind may be missing. */
-export const FLOW_CSV_REQUIRED = [
-  'protocol',
-  'source_address',
-  'source_port',
-  'destination_address',
-  'destination_port',
-  'start_ms',
-  'end_ms',
-] as const satisfies readonly FlowCsvColumn[];
 
 /** The cells of a flow, in the order of `FLOW_CSV_COLUMNS`. None needs quoting. */
 export function flowToCsvRow(flow: FlowRecord): string[] {
