@@ -5,43 +5,22 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { SeededRandom } from '../../src/base/index.ts';
 import {
-  BoostedModel,
   exportOnnx,
-  fitStatistics,
   importLightGbm,
   importOnnxTrees,
   ONNX_NAMES,
   sumMargins,
 } from '../../src/models/index.ts';
+import { trees } from '../support/graph-model.ts';
 import { requirePython, runProgram, TREES } from '../support/python-environment.ts';
-import { RANDOM_COLUMNS, randomEnsemble, randomRows } from '../support/random-model.ts';
+import { RANDOM_COLUMNS } from '../support/random-model.ts';
 
 const SCRIPT = fileURLToPath(new URL('onnx-peers.py', import.meta.url));
 const ROWS = 10_000;
 
 const folder = mkdtempSync(join(tmpdir(), 'guardian-onnx-'));
 after(() => rmSync(folder, { recursive: true }));
-
-/** A model of random trees with categories and missing values, calibrated away from the identity. */
-function someModel(): { model: BoostedModel; rows: Float32Array } {
-  const random = new SeededRandom(99);
-  const rows = randomRows(random, ROWS);
-  const categories = RANDOM_COLUMNS.map((column) => column.categories);
-  const model = new BoostedModel({
-    schemaId: `sha256:${'5'.repeat(64)}`,
-    sourceKinds: ['csv'],
-    columns: RANDOM_COLUMNS,
-    kinds: [],
-    threshold: 0.5,
-    bias: -0.37,
-    detector: randomEnsemble(random, 120, 30),
-    calibration: { kind: 'platt', slope: 0.8, intercept: 0.1 },
-    statistics: fitStatistics(rows, ROWS, categories, new Float32Array(1)),
-  });
-  return { model, rows };
-}
 
 async function runOnnx(bytes: Uint8Array, rows: Float32Array, columns: number) {
   const session = await InferenceSession.create(bytes, { logSeverityLevel: 3 });
@@ -55,7 +34,7 @@ async function runOnnx(bytes: Uint8Array, rows: Float32Array, columns: number) {
 }
 
 test('an exported model gives in onnxruntime what it gives here', async (t) => {
-  const { model, rows } = someModel();
+  const { model, rows } = trees(ROWS, { seed: 99, trees: 120, leaves: 30 });
   const bytes = exportOnnx(model.parts);
   const theirs = await runOnnx(bytes, rows, RANDOM_COLUMNS.length);
   const probability = new Float32Array(ROWS);
@@ -88,16 +67,16 @@ test('trees of LightGBM, XGBoost and scikit-learn become native trees', async (t
       continue;
     }
     const bytes = readFileSync(join(folder, entry.file));
-    const trees = entry.file.endsWith('.txt')
+    const imported = entry.file.endsWith('.txt')
       ? importLightGbm(bytes.toString('utf8'))
       : importOnnxTrees(bytes);
-    assert.equal(trees.columns, columns);
-    const margins = sumMargins(trees.ensemble, trees.bias, entry.gaps ? gaps : whole, ROWS);
+    assert.equal(imported.columns, columns);
+    const margins = sumMargins(imported.ensemble, imported.bias, entry.gaps ? gaps : whole, ROWS);
     const expected = readFileSync(join(folder, `${name}.f64`));
     const theirs = new Float64Array(expected.buffer, expected.byteOffset, ROWS);
     let worst = 0;
     for (let r = 0; r < ROWS; r++)
-      worst = Math.max(worst, Math.abs(show(trees.link, margins[r]) - show(trees.link, theirs[r])));
+      worst = Math.max(worst, Math.abs(show(imported.link, margins[r]) - show(imported.link, theirs[r])));
     t.diagnostic(`${name}: largest difference ${worst}`);
     assert.ok(worst <= 1e-6, `${name}: largest difference ${worst}`);
     found.push(name);

@@ -11,9 +11,12 @@ import {
 } from '../../src/models/index.ts';
 import { RANDOM_COLUMNS, randomEnsemble, randomRows } from './random-model.ts';
 
-/** A model of random trees, and rows for it. */
-export function trees(count: number): { readonly model: BoostedModel; readonly rows: Float32Array } {
-  const random = new SeededRandom(41);
+/** A model of random trees with categories and missing values, calibrated away from the identity, and rows for it. */
+export function trees(
+  count: number,
+  forest = { seed: 41, trees: 60, leaves: 20 },
+): { readonly model: BoostedModel; readonly rows: Float32Array } {
+  const random = new SeededRandom(forest.seed);
   const rows = randomRows(random, count);
   const categories = RANDOM_COLUMNS.map((column) => column.categories);
   const model = new BoostedModel({
@@ -23,7 +26,7 @@ export function trees(count: number): { readonly model: BoostedModel; readonly r
     kinds: [],
     threshold: 0.5,
     bias: -0.37,
-    detector: randomEnsemble(random, 60, 20),
+    detector: randomEnsemble(random, forest.trees, forest.leaves),
     calibration: { kind: 'platt', slope: 0.8, intercept: 0.1 },
     statistics: fitStatistics(rows, count, categories, new Float32Array(1)),
   });
