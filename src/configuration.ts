@@ -2,7 +2,12 @@ import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { alertsConfigSchema } from './alerts/index.ts';
 import { auditConfigSchema } from './audit/index.ts';
-import { type ConfigurationSources, type ResolvedConfiguration, resolveConfiguration } from './base/index.ts';
+import {
+  type ConfigurationSources,
+  otlpConfigSchema,
+  type ResolvedConfiguration,
+  resolveConfiguration,
+} from './base/index.ts';
 import { busConfigSchema } from './bus/index.ts';
 import { CryptoError, parsePkcs11Uri } from './crypto/index.ts';
 import { featuresConfigSchema } from './features/index.ts';
@@ -278,6 +283,7 @@ export const configurationSchema = z.strictObject({
   storage: storageConfigSchema.prefault({}),
   bus: busConfigSchema.prefault({}),
   server: serverConfigSchema.prefault({}),
+  metrics: z.strictObject({ otlp: otlpConfigSchema.prefault({}) }).prefault({}),
   log: z
     .strictObject({ level: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn') })
     .prefault({}),

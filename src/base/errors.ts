@@ -53,6 +53,11 @@ export const BASE_ERRORS = {
     retry: false,
     says: 'The configuration has an unknown key or a value outside its range; the message names it.',
   },
+  'base.export-failed': {
+    category: 'resource',
+    retry: true,
+    says: 'The receiver of metrics did not take them: look at metrics.otlp and at the receiver; the next export holds them, too.',
+  },
   'base.kernel-invalid': {
     category: 'resource',
     retry: false,

@@ -44,6 +44,7 @@ export {
   type Labels,
   Metrics,
 } from './metrics.ts';
+export { OtlpExporter, otlpConfigSchema } from './otlp-exporter.ts';
 export { SeededRandom } from './random.ts';
 export { RETRY_DEFAULTS, type RetryOptions, retryWhere } from './retry.ts';
 export type { Bytes, Digest, Milliseconds, Probability } from './units.ts';

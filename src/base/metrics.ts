@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { MetricFamily } from './otlp-request.ts';
 
 /** Loaded with the first metrics: what only reads files starts without it. */
 const load = createRequire(import.meta.url);
@@ -98,6 +99,12 @@ export class Metrics {
 
   text(): Promise<string> {
     return this.#registry.metrics();
+  }
+
+  /** Everything that `text` tells, as values. */
+  async families(): Promise<readonly MetricFamily[]> {
+    const families = await this.#registry.getMetricsAsJSON();
+    return families.map((family) => ({ ...family, type: String(family.type) }) as unknown as MetricFamily);
   }
 }
 

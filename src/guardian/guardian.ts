@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Detection, DetectionStore } from '../alerts/index.ts';
+import { type Detection, type DetectionStore, PRODUCT } from '../alerts/index.ts';
 import {
   type AuditLog,
   auditCoverage,
@@ -14,6 +14,7 @@ import {
   type Logger,
   Metrics,
   type Milliseconds,
+  OtlpExporter,
   silentLogger,
   systemClock,
 } from '../base/index.ts';
@@ -121,6 +122,7 @@ export class Guardian {
   readonly #certificates: CertificateNotes;
   readonly #modelNotes: ModelNotes;
   readonly #aliases: AliasWatch;
+  readonly #exporter: OtlpExporter | undefined;
   /** Versions that run beside a champion. */
   readonly rollouts: ModelRollouts;
 
@@ -221,6 +223,13 @@ export class Guardian {
         engine.current(this.modelName)?.certified?.kinds.filter(({ state }) => state === 'active').length ??
         0,
     );
+    const { url, ...otlp } = this.config.metrics.otlp;
+    this.#exporter =
+      url === null
+        ? undefined
+        : new OtlpExporter({
+            ...{ config: { ...otlp, url }, metrics, clock, logger, version: PRODUCT.version },
+          });
     this.metrics.gauge('resident_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss());
   }
 
@@ -339,6 +348,7 @@ export class Guardian {
     this.monitor.stop();
     this.detections.close();
     const steps = [
+      async () => this.#exporter?.close(),
       () => this.engine.close(),
       () => this.#knowledge.close(),
       () => this.#denials.close(),
