@@ -42,6 +42,11 @@ export const ALERTS_ERRORS = {
     retry: false,
     says: 'No rule that silences notices has this id.',
   },
+  'alerts.detection-unknown': {
+    category: 'validation',
+    retry: false,
+    says: 'No detection has the uid that a verdict is given on.',
+  },
   'alerts.rules-full': {
     category: 'validation',
     retry: false,

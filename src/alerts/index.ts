@@ -16,3 +16,4 @@ export { NoticeDelivery, type NoticeDeliveryParts } from './sinks/notice-deliver
 export type { LostNotice, SinkStats } from './sinks/sink-loop.ts';
 export type { Subscription } from './subscription.ts';
 export { SuppressionList, type SuppressionRule } from './suppression.ts';
+export { type JudgedModel, type Labelled, type NewRule, Triage, VERDICTS_OF_ANALYSTS } from './triage.ts';

@@ -157,6 +157,19 @@ export const AUDITABLE_ACTIONS = {
     about: 'A certificate ceases to count: traffic has shifted, it has expired, or its model was replaced.',
     from: ['live'],
   },
+  'detection.verdict': {
+    about: 'An analyst says what a detection was.',
+    from: ['POST /v1/detections/:uid/verdict'],
+  },
+  'suppression.add': {
+    about: 'Notices of what fits a rule are silenced for a time.',
+    from: ['POST /v1/suppressions'],
+  },
+  'suppression.remove': { about: 'Such a rule ends early.', from: ['DELETE /v1/suppressions/:id'] },
+  'notice.lost': {
+    about: 'A receiver of notices refused one for good, or was away for too long.',
+    from: ['live'],
+  },
   'config.change': { about: 'A start with another configuration.', from: ['start'] },
   'audit.recover': { about: 'The log was cut off by a crash.', from: ['start'] },
   'server.request': { about: 'A request is denied; equal ones of a second together.', from: ['denial'] },

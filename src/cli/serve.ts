@@ -1,11 +1,5 @@
 import type { Guardian } from '../guardian/index.ts';
-import {
-  ensureAdminKey,
-  findAdminKeyFile,
-  type HttpListening,
-  listenHttp,
-  listenSocket,
-} from '../server/index.ts';
+import { ensureAdminKey, findAdminKeyFile, listenHttp, listenSocket } from '../server/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
@@ -67,6 +61,7 @@ export async function loadChampion(context: Context, guardian: Guardian): Promis
 /** Listens on TCP and on the socket until Ctrl-C, then lets requests in flight finish. */
 export async function serveUntilInterrupted(context: Context, guardian: Guardian): Promise<undefined> {
   const { host, port, grpcPort } = context.config.server;
+  await guardian.notices.start();
   const madeKey = await ensureAdminKey(guardian);
   const socket = await listenSocket(guardian);
   try {
@@ -78,7 +73,7 @@ export async function serveUntilInterrupted(context: Context, guardian: Guardian
       const { url, grpc } = http;
       const where = { url, socket: socket.path, ...(grpc !== undefined && { grpc }) };
       context.output.object({ type: 'serve.listening', ...where });
-      await reloadingAtHangUp(context, http, () => untilAborted(context.signal));
+      await reloadingAtHangUp(context, [http, guardian.notices], () => untilAborted(context.signal));
     } finally {
       await http.close();
     }
@@ -108,20 +103,21 @@ function sayHowToCall(
   }
 }
 
-/** While `work` runs, SIGHUP reads certificates and the issuer's keys anew; where it fails, the old ones stay. */
+/** While `work` runs, SIGHUP reads certificates, the issuer's keys and secrets anew, and opens files of notices again; where it fails, the old ones stay. */
 async function reloadingAtHangUp(
   { output }: Context,
-  http: HttpListening,
+  parts: readonly { reload(): Promise<void> }[],
   work: () => Promise<void>,
 ): Promise<void> {
   const onHangUp = () => {
-    http.reload().then(
-      () => output.note('guardian: certificates and issuer keys were read anew'),
-      (error: unknown) => {
+    Promise.allSettled(parts.map((part) => part.reload())).then((answers) => {
+      const failed = answers.filter((answer) => answer.status === 'rejected');
+      if (failed.length === 0) output.note('guardian: certificates, keys and secrets were read anew');
+      for (const { reason: error } of failed) {
         const reason = error instanceof Error ? error.message : String(error);
         output.note(`guardian: what could not be read anew stays as it was: ${reason}`);
-      },
-    );
+      }
+    });
   };
   process.on('SIGHUP', onHangUp);
   try {

@@ -78,6 +78,7 @@ async function runWatch(context: Context, options: WatchOptions, path = ''): Pro
   let entry: number;
   let complete = false;
   try {
+    await session.guardian?.notices.start();
     // The model first: a pipe may keep us waiting for its first byte.
     const sink = await openSink(session, context.config.model.modelPath);
     source = await openSource(context, path, {

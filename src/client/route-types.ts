@@ -477,13 +477,116 @@ export interface Routes {
     body: undefined;
     answer: string;
   };
-  /** One detection. */
+  /** One detection, with what an analyst said of it. */
   'GET /v1/detections/:uid': {
     path: { uid: string };
     query: undefined;
     headers: undefined;
     body: undefined;
     answer: { [name: string]: unknown };
+  };
+  /** Says what a detection was: an attack, a benign trigger, or nothing. Replaces an earlier verdict. */
+  'POST /v1/detections/:uid/verdict': {
+    path: { uid: string };
+    query: undefined;
+    headers: undefined;
+    body: { verdict: 'true' | 'benign-trigger' | 'false'; note?: string };
+    answer: {
+      uid: string;
+      verdict: 'true' | 'benign-trigger' | 'false';
+      note: string;
+      principal: string;
+      time: number;
+      kind: string;
+      model: string;
+    };
+  };
+  /** Every verdict with its detection, oldest first, a line each: labelled data. */
+  'GET /v1/verdicts': {
+    path: undefined;
+    query: { format?: 'jsonl' };
+    headers: undefined;
+    body: undefined;
+    answer: Uint8Array;
+  };
+  /** Precision by model, as the verdicts measure it, with exact 95 % intervals. */
+  'GET /v1/accuracy': {
+    path: undefined;
+    query: undefined;
+    headers: undefined;
+    body: undefined;
+    answer: {
+      models: readonly {
+        model: string;
+        judged: number;
+        true: number;
+        benignTrigger: number;
+        false: number;
+        precision: { value: number; low: number; high: number };
+        sightPrecision: { value: number; low: number; high: number };
+      }[];
+    };
+  };
+  /** Rules that silence notices, and whether they are in force. */
+  'GET /v1/suppressions': {
+    path: undefined;
+    query: undefined;
+    headers: undefined;
+    body: undefined;
+    answer: {
+      rules: readonly {
+        id: string;
+        kind?: string;
+        source?: string;
+        destination?: string;
+        untilMs: number;
+        reason: string;
+        principal: string;
+        createdMs: number;
+        active: boolean;
+      }[];
+    };
+  };
+  /** Silences notices of what fits every condition, until it expires. What it silences is stored. */
+  'POST /v1/suppressions': {
+    path: undefined;
+    query: undefined;
+    headers: undefined;
+    body: {
+      kind?: string;
+      source?: string;
+      destination?: string;
+      /** until it expires */
+      hours: number;
+      reason: string;
+    };
+    answer: {
+      id: string;
+      kind?: string;
+      source?: string;
+      destination?: string;
+      untilMs: number;
+      reason: string;
+      principal: string;
+      createdMs: number;
+    };
+  };
+  /** Ends such a rule. */
+  'DELETE /v1/suppressions/:id': {
+    path: { id: string };
+    query: undefined;
+    headers: undefined;
+    body: undefined;
+    answer: {
+      id: string;
+      kind?: string;
+      source?: string;
+      destination?: string;
+      untilMs: number;
+      reason: string;
+      principal: string;
+      createdMs: number;
+    };
   };
   /** What a host did lately as the source of flows, and what threat intelligence says of it. */
   'GET /v1/hosts/:address': {

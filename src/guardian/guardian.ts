@@ -83,6 +83,9 @@ export interface GuardianParts {
   readonly registry: Registry;
   readonly engine: Engine;
   readonly detections: DetectionStore;
+  /** Started by who watches or serves. */
+  readonly notices: NoticeDelivery;
+  readonly triage: Triage;
   readonly guardrails: Guardrails;
   readonly monitor: Monitor;
   readonly certificates: CertificateNotes;
@@ -106,6 +109,9 @@ export class Guardian {
   readonly registry: Registry;
   readonly engine: Engine;
   readonly detections: DetectionStore;
+  /** Started by who watches or serves. */
+  readonly notices: NoticeDelivery;
+  readonly triage: Triage;
   readonly guardrails: Guardrails;
   readonly monitor: Monitor;
   readonly updates: UpdateService;
@@ -141,6 +147,8 @@ export class Guardian {
     this.registry = parts.registry;
     this.engine = parts.engine;
     this.detections = parts.detections;
+    this.notices = parts.notices;
+    this.triage = parts.triage;
     this.guardrails = parts.guardrails;
     this.monitor = parts.monitor;
     const { registry, keys, log, clock } = this;
@@ -350,6 +358,7 @@ export class Guardian {
     const steps = [
       async () => this.#exporter?.close(),
       () => this.engine.close(),
+      () => this.notices.close(),
       () => this.#knowledge.close(),
       () => this.#denials.close(),
       () => this.#aliases.close(),

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DetectionStore } from '../alerts/index.ts';
+import { DetectionStore, NoticeDelivery, Triage } from '../alerts/index.ts';
 import {
   auditedKeyStore,
   CheckpointPublisher,
@@ -109,11 +109,37 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       pressure: () => monitor.throttle.level,
     });
     opened.push(engine);
-    const detections = new DetectionStore({ queries: database.detections, clock, config: config.alerts });
+    const notices = new NoticeDelivery({
+      ...{ config: config.alerts.sinks, queries: database.detections, settings: database.settings, clock },
+      logger: options.logger ?? silentLogger,
+      noteLost: async ({ key, ...detail }) => {
+        await log.append({
+          ...{ kind: 'event', action: 'notice.lost', principal: 'system', subject: key, detail },
+        });
+      },
+    });
+    const detections = new DetectionStore({
+      ...{ queries: database.detections, clock, config: config.alerts },
+      onStored: () => notices.wake(),
+    });
+    const triage = await Triage.open({ database, detections, log, clock });
     const policy = createPolicy(config.response, { protectedSet: readMachineAddresses() });
     const monitor = new Monitor({ config: config.monitor, clock, diskPath: stateFolder });
     monitor.start();
-    const parts = { owner, keys, log, publisher, database, blobs, registry, engine, detections, monitor };
+    const parts = {
+      owner,
+      keys,
+      log,
+      publisher,
+      database,
+      blobs,
+      registry,
+      engine,
+      detections,
+      monitor,
+      notices,
+      triage,
+    };
     const notes = { certificates, modelNotes };
     const guardian = new Guardian(options, {
       ...parts,

@@ -13,6 +13,7 @@ import { modelHandlers } from './handle-models.ts';
 import { rolloutHandlers } from './handle-rollouts.ts';
 import { statusHandlers } from './handle-status.ts';
 import { trainingHandlers } from './handle-training.ts';
+import { triageHandlers } from './handle-triage.ts';
 import { updateHandlers } from './handle-updates.ts';
 import { type Call, type Handlers, parsePart, type ServedGuardian, type ServerContext } from './handler.ts';
 import { SERVER_LIMITS } from './limits.ts';
@@ -41,6 +42,7 @@ const HANDLERS: Handlers = {
   ...auditHandlers,
   ...keyHandlers,
   ...trainingHandlers,
+  ...triageHandlers,
   ...accessHandlers,
   ...statusHandlers,
 };

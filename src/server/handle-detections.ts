@@ -1,7 +1,7 @@
-import { eveOf, formatCef, ocsfOf } from '../alerts/index.ts';
+import { type Detection, eveOf, formatCef, ocsfOf } from '../alerts/index.ts';
 import { streamDetections } from './detection-stream.ts';
 import { ServerError } from './errors.ts';
-import type { Handlers } from './handler.ts';
+import type { Handlers, ServedGuardian } from './handler.ts';
 
 export const detectionHandlers = {
   'GET /v1/detections': async ({ guardian, query, reply }) => {
@@ -14,7 +14,7 @@ export const detectionHandlers = {
     });
     switch (format) {
       case 'native':
-        return { detections: found };
+        return { detections: await judged(guardian, found) };
       case 'ocsf':
         return { detections: found.map(ocsfOf) };
       case 'eve':
@@ -30,9 +30,20 @@ export const detectionHandlers = {
   'GET /v1/detections/:uid': async ({ guardian, path }) => {
     const found = await guardian.detections.find(path.uid);
     if (found === undefined) throw new ServerError('server.detection-unknown', 'no detection has this uid');
-    return found;
+    return (await judged(guardian, [found]))[0];
   },
   'GET /v1/hosts/:address': ({ guardian, path }) => guardian.host(path.address),
   'GET /v1/detections/stream': ({ context, request, reply }) =>
     streamDetections(context, reply, { mayGoOn: () => request.server.stillAdmits(request) }),
 } satisfies Partial<Handlers>;
+
+/** Each with what an analyst said of it, under `judgement`. */
+async function judged({ triage }: ServedGuardian, found: readonly Detection[]) {
+  const verdicts = await triage.verdictsOn(found.map(({ uid }) => uid));
+  return found.map((detection) => {
+    const said = verdicts.get(detection.uid);
+    if (said === undefined) return detection;
+    const { verdict, note, principal, time } = said;
+    return { ...detection, judgement: { verdict, note, principal, time } };
+  });
+}

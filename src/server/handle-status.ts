@@ -20,6 +20,7 @@ export const statusHandlers = {
     models: await loadedModels(guardian),
     inference: guardian.engine.stats,
     detections: guardian.detections.stats,
+    notices: guardian.notices.stats,
     audit: { size: guardian.log.size },
     // A reading the system does not give is NaN, which JSON tells as null.
     reading: guardian.monitor.reading ?? guardian.monitor.tick(),

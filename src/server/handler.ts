@@ -23,6 +23,8 @@ export type ServedGuardian = Pick<
   | 'rollouts'
   | 'engine'
   | 'detections'
+  | 'notices'
+  | 'triage'
   | 'monitor'
   | 'updates'
   | 'trainingKeys'

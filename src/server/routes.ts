@@ -8,6 +8,7 @@ import * as requests from './requests.ts';
 import type { Role } from './roles.ts';
 import { ROLLOUT_ROUTES } from './rollout-routes.ts';
 import { TRAINING_ROUTES } from './training-routes.ts';
+import { TRIAGE_ROUTES } from './triage-routes.ts';
 import { UPDATE_ROUTES } from './update-routes.ts';
 
 /** What is known about a route before any code of it runs. */
@@ -183,10 +184,12 @@ export const ROUTES = {
   },
   'GET /v1/detections/:uid': {
     role: 'viewer',
-    about: 'One detection.',
+    about: 'One detection, with what an analyst said of it.',
     path: requests.uidPath,
     answer: answers.anyObject,
   },
+
+  ...TRIAGE_ROUTES,
 
   'GET /v1/hosts/:address': {
     role: 'viewer',

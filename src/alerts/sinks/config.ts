@@ -70,7 +70,7 @@ const fileSchema = z.strictObject({
     .number()
     .int()
     .min(4_096)
-    .max(1 << 40)
+    .max(2 ** 40)
     .default(100 << 20)
     .describe('from which a new file is begun'),
   files: z.number().int().min(1).max(100).default(5).describe('kept beside the one that is written'),
