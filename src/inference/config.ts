@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DRIFT_DEFAULTS, OPERATING_POINTS } from '../models/index.ts';
 import { InferenceError } from './errors.ts';
+import { runtimeConfigSchema } from './runtime/config.ts';
 import { SERVICE_CONFIG_FIELDS } from './service/config.ts';
 
 /** The section `inference` of the configuration. */
@@ -73,6 +74,7 @@ export const inferenceConfigSchema = z.strictObject({
     })
     .prefault({})
     .describe('when live traffic is like the data a certificate rests on'),
+  onnx: runtimeConfigSchema.prefault({}).describe('processes that compute foreign graphs, one a model'),
   ...SERVICE_CONFIG_FIELDS,
 });
 

@@ -7,6 +7,7 @@ import type { Pressure } from './admission/admission.ts';
 import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from './certificate-watch.ts';
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
+import type { GraphRuntimeReport } from './runtime/graph-runtime.ts';
 import { GraphRuntimes } from './runtime/graph-runtimes.ts';
 import type { ScoreColumns } from './score-columns.ts';
 import { type FallbackRule, type ScoreOptions, Scorer } from './scorer.ts';
@@ -92,6 +93,11 @@ export class Engine {
 
   get stats(): InferenceStats {
     return this.#scorer.stats;
+  }
+
+  /** What computes the foreign graphs that are at hand. */
+  get graphs(): readonly GraphRuntimeReport[] {
+    return this.#graphs.reports;
   }
 
   /** For the metrics. */

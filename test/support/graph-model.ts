@@ -1,6 +1,9 @@
 import { SeededRandom } from '../../src/base/index.ts';
+import { sha256 } from '../../src/crypto/index.ts';
 import {
   BoostedModel,
+  decodeModel,
+  encodeGraphModel,
   encodeOnnx,
   exportOnnx,
   fitStatistics,
@@ -9,6 +12,7 @@ import {
   ONNX_NAMES,
   ONNX_TYPE,
 } from '../../src/models/index.ts';
+import type { Candidate } from '../../src/registry/index.ts';
 import { RANDOM_COLUMNS, randomEnsemble, randomRows } from './random-model.ts';
 
 /** A model of random trees with categories and missing values, calibrated away from the identity, and rows for it. */
@@ -43,6 +47,13 @@ export function graphModel(model: BoostedModel, parts: Partial<GraphModelParts> 
     graph: exportOnnx(model.parts),
     ...parts,
   });
+}
+
+/** The candidate's trees as a foreign graph, under the same name. */
+export function graphCandidate(candidate: Candidate): Candidate {
+  const modelBytes = encodeGraphModel(graphModel(decodeModel(candidate.modelBytes)));
+  const gateReport = { ...candidate.gateReport, modelDigest: sha256(modelBytes) };
+  return { ...candidate, modelBytes, gateReport };
 }
 
 /** A graph that takes as many floats as the first column of its rows says. */

@@ -82,6 +82,10 @@ export class GraphRuntime implements ModelRuntime {
     return runtime;
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get report(): GraphRuntimeReport {
     const { pid, limit = 'watch', residentKib = 0, notes = [] } = this.#process ?? {};
     return {
