@@ -6,6 +6,7 @@ import { registerConfig } from './config.ts';
 import { type Context, createContext, type GlobalOptions } from './context.ts';
 import { registerData } from './data.ts';
 import { registerDemo } from './demo.ts';
+import { registerDetections } from './detections.ts';
 import { registerDoctor } from './doctor.ts';
 import { registerEvaluate } from './evaluate.ts';
 import { EXIT } from './exit-code.ts';
@@ -15,6 +16,7 @@ import { registerLab } from './lab.ts';
 import { registerModels } from './models.ts';
 import type { Output } from './output.ts';
 import type { Registrar } from './registrar.ts';
+import { registerReport } from './report.ts';
 import { registerRoster } from './roster.ts';
 import { registerServe } from './serve.ts';
 import { printable } from './text.ts';
@@ -91,6 +93,7 @@ export function createProgram(parts: ProgramParts): { run(argv: readonly string[
   registerDemo(registrar);
   registerWatch(registrar);
   registerServe(registrar);
+  registerDetections(registrar);
   registerExtract(registrar);
   registerTrain(registrar);
   registerData(registrar);
@@ -105,6 +108,7 @@ export function createProgram(parts: ProgramParts): { run(argv: readonly string[
   registerLab(registrar);
   registerConfig(registrar);
   registerDoctor(registrar);
+  registerReport(registrar);
   applyToAll(program);
 
   return {

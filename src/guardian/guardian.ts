@@ -1,5 +1,11 @@
 import { join } from 'node:path';
-import { type Detection, type DetectionStore, PRODUCT } from '../alerts/index.ts';
+import {
+  type Detection,
+  type DetectionStore,
+  type NoticeDelivery,
+  PRODUCT,
+  type Triage,
+} from '../alerts/index.ts';
 import {
   type AuditLog,
   auditCoverage,
