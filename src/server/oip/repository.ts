@@ -1,8 +1,8 @@
 import { audited } from '../../audit/index.ts';
-import { VERSION_FORM } from '../../registry/index.ts';
+import { RegistryError, VERSION_FORM } from '../../registry/index.ts';
 import { ServerError } from '../errors.ts';
 import type { ServedGuardian } from '../handler.ts';
-import type { Caller } from '../roles.ts';
+import { type Caller, mayAct } from '../roles.ts';
 
 /** A version of the registry, as the extension's index tells it. */
 export interface IndexedVersion {
@@ -33,8 +33,9 @@ export async function repositoryIndex(
 }
 
 /**
- * Puts the champion, or the version that the parameter `version` names, in place, verified from its stored bytes. Throws
- * `server.request-invalid`, `registry.*`, `inference.*`.
+ * Puts the champion, or the version that the parameter `version` names, in place, verified from its stored bytes. A
+ * version that is not the champion asks for what its promotion would: an approver, approvals, gates. Throws
+ * `server.request-invalid`, `server.role-missing`, `registry.*`, `inference.*`.
  */
 export async function loadModel(
   guardian: ServedGuardian,
@@ -48,6 +49,9 @@ export async function loadModel(
     throw invalid('version: expected a version such as 1.2.0');
   }
   const { version } = await guardian.registry.resolve(`${name}@${target}`);
+  if (target !== 'champion' && version !== (await championOf(guardian, name))) {
+    await admitForAll(guardian, name, version, caller);
+  }
   await audited(
     guardian.log,
     { action: 'model.load', principal: caller.principal, subject: `${name}@${version}`, detail: {} },
@@ -71,6 +75,32 @@ export async function unloadModel(
     { action: 'model.unload', principal: caller.principal, subject: `${name}@${model.version}`, detail: {} },
     () => guardian.unload(name),
   );
+}
+
+/** Undefined where no version was promoted yet. */
+async function championOf({ registry }: ServedGuardian, name: string): Promise<string | undefined> {
+  try {
+    return (await registry.resolve(`${name}@champion`)).version;
+  } catch (error) {
+    if (error instanceof RegistryError && error.code === 'registry.alias-unknown') return undefined;
+    throw error;
+  }
+}
+
+/** Lets a version decide for every source. It is put in place after that, and not from within the registry's own line. */
+async function admitForAll(
+  guardian: ServedGuardian,
+  name: string,
+  version: string,
+  caller: Caller,
+): Promise<void> {
+  if (!mayAct(caller, 'approver')) {
+    const { principal } = caller;
+    const subject = `${name}@${version}`;
+    guardian.denied({ principal, reason: 'server.role-missing', action: 'server.request', subject });
+    throw new ServerError('server.role-missing', 'expected a caller with the role approver');
+  }
+  await guardian.registry.admit({ name, version, percent: 100 }, caller, async () => undefined);
 }
 
 function checkParameters(parameters: RepositoryParameters, known: readonly string[]): void {
