@@ -1707,6 +1707,24 @@ export interface Routes {
       [name: string]: unknown;
     };
   };
+  /** The last refusals by code and route, oldest first. */
+  'GET /v1/errors': {
+    path: undefined;
+    query: undefined;
+    headers: undefined;
+    body: undefined;
+    answer: {
+      errors: readonly {
+        timeMs: number;
+        code: string;
+        category: string;
+        status: number;
+        route: string;
+        [name: string]: unknown;
+      }[];
+      [name: string]: unknown;
+    };
+  };
   /** Versions, loaded models, readings and counters. */
   'GET /v1/status': {
     path: undefined;

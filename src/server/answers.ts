@@ -187,6 +187,11 @@ export const certificateAdded = z.looseObject({ id: text, certificate: text });
 export const accessAdded = z.looseObject({ id: text, key: text });
 export const accessRevoked = z.looseObject({ id: text, revoked: z.literal(true) });
 export const configuration = z.looseObject({ values: anyObject, origins: z.record(text, text) });
+export const recentErrors = z.looseObject({
+  errors: z.array(
+    z.looseObject({ timeMs: number, code: text, category: text, status: z.int(), route: text }),
+  ),
+});
 export const status = z.looseObject({
   version: text,
   models: z.array(anyObject),

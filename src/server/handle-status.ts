@@ -4,6 +4,7 @@ import type { LoadedModel } from '../inference/index.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
 import { openApiDocument } from './openapi.ts';
 import { statusPage } from './page.ts';
+import { recentErrors } from './recent-errors.ts';
 
 export const statusHandlers = {
   'GET /': ({ reply }) => statusPage(reply),
@@ -27,6 +28,7 @@ export const statusHandlers = {
     throttle: guardian.monitor.throttle,
     storage: await storageHealth(guardian),
   }),
+  'GET /v1/errors': ({ guardian }) => ({ errors: recentErrors(guardian) }),
   'GET /v1/config': ({ guardian }) => ({
     values: guardian.config,
     origins: Object.fromEntries(guardian.origins),

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { asGuardianError, refusalOf } from './error-mapping.ts';
 import { ServerError } from './errors.ts';
 import type { ServerContext } from './handler.ts';
+import { noteError } from './recent-errors.ts';
 import { findRoute } from './routes.ts';
 
 /** Answers with what went wrong, counts it, and logs what is the server's own fault. */
@@ -14,7 +15,10 @@ export function refuse(
   reply: FastifyReply,
 ): FastifyReply {
   const { status, headers, body } = refusalOf(error);
-  context.metrics.refusals.add({ code: body.code, category: body.category });
+  const { code, category } = body;
+  context.metrics.refusals.add({ code, category });
+  const { guardian } = context;
+  noteError(guardian, { timeMs: guardian.clock.now(), code, category, status, route: labelOf(request) });
   const known = asGuardianError(error);
   if (status >= 500 && status !== 503) {
     const cause = known.cause instanceof Error ? known.cause.stack : undefined;

@@ -387,6 +387,11 @@ export const ROUTES = {
     about: 'The configuration in force, and where each value came from.',
     answer: answers.configuration,
   },
+  'GET /v1/errors': {
+    role: 'operator',
+    about: 'The last refusals by code and route, oldest first.',
+    answer: answers.recentErrors,
+  },
   'GET /v1/status': {
     role: 'viewer',
     about: 'Versions, loaded models, readings and counters.',

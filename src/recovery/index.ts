@@ -1,0 +1,2 @@
+export type { ShapeOfValues } from './redact.ts';
+export { bundleBytes, type ReportParts, reportBundle } from './report-bundle.ts';
