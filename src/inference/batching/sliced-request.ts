@@ -75,6 +75,8 @@ export class SlicedRequest implements SliceOwner {
       this.#end = resolve;
       this.#arrived = this.#options.clock.monotonic();
       if (signal?.aborted) return this.#finish('withdrawn');
+      // No slice would ever come back.
+      if (this.#work.batch.rows === 0) return this.#finish('done');
       signal?.addEventListener('abort', this.#withdraw, { once: true });
       this.#timer = setTimeout(this.#onDeadline, untilAfter(deadline, this.#options.clock));
       this.#submitNext();
