@@ -9,6 +9,8 @@ import {
 } from '@grpc/grpc-js';
 import { loadServiceDefinition, type MethodName } from '../../src/server/grpc/service-definition.ts';
 
+type OwnCallOptions = CallOptions & { readonly key?: string; readonly signal?: AbortSignal };
+
 /** How a call ended. */
 export interface CallEnd {
   readonly status: number;
@@ -33,14 +35,19 @@ export class GrpcClient {
     this.#client = new Service(target, channel, { 'grpc.use_local_subchannel_pool': 1, ...options });
   }
 
-  call(
+  call(method: MethodName, message: object, options: OwnCallOptions = {}): Promise<CallEnd> {
+    const { requestSerialize } = definition[method] as (typeof definition)[string];
+    return this.#send(method, message, requestSerialize, options);
+  }
+
+  #send(
     method: MethodName,
     message: object,
-    options: CallOptions & { readonly key?: string; readonly signal?: AbortSignal } = {},
+    requestSerialize: (value: object) => Buffer,
+    { key, signal, ...rest }: OwnCallOptions,
   ): Promise<CallEnd> {
-    const { key, signal, ...rest } = options;
     const metadata = keyMetadata(key);
-    const { path, requestSerialize, responseDeserialize } = definition[method] as (typeof definition)[string];
+    const { path, responseDeserialize } = definition[method] as (typeof definition)[string];
     return new Promise((resolve) => {
       const call = this.#client.makeUnaryRequest(
         path,
@@ -60,6 +67,11 @@ export class GrpcClient {
       );
       signal?.addEventListener('abort', () => call.cancel());
     });
+  }
+
+  /** A message as these very bytes. */
+  callBytes(method: MethodName, bytes: Buffer, key?: string): Promise<CallEnd> {
+    return this.#send(method, bytes, () => bytes, key === undefined ? {} : { key });
   }
 
   stream(key?: string) {

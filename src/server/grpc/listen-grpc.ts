@@ -12,7 +12,7 @@ import type { TlsSetup } from '../tls-files.ts';
 import { CallGate } from './admit-calls.ts';
 import { OpenSockets } from './open-sockets.ts';
 import { serviceOf } from './service.ts';
-import { loadServiceDefinition } from './service-definition.ts';
+import { loadServiceDefinition, tolerant } from './service-definition.ts';
 
 export interface GrpcOptions {
   readonly host: string;
@@ -57,7 +57,7 @@ export async function listenGrpc(guardian: ServedGuardian, options: GrpcOptions)
       return names;
     },
   });
-  server.addService(loadServiceDefinition(), serviceOf(context, gate));
+  server.addService(tolerant(loadServiceDefinition()), serviceOf(context, gate));
   const credentials = new GatedCredentials(gate);
   const injector = server.createConnectionInjector(credentials);
   const take = (socket: Socket): void => {

@@ -1,4 +1,11 @@
 import { ServerError } from '../errors.ts';
+import { MALFORMED } from './service-definition.ts';
+
+/** Throws `server.body-malformed` where a message could not be decoded. */
+export function checkDecoded(message: unknown): void {
+  if (message !== MALFORMED) return;
+  throw new ServerError('server.body-malformed', 'the message is not one of this method');
+}
 
 /** A version as a message tells it; empty means whichever is in place. */
 export function checkVersion(version: string): string | undefined {

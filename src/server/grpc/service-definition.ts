@@ -19,6 +19,9 @@ export const METHODS = [
 
 export type MethodName = (typeof METHODS)[number];
 
+/** What a message is decoded to that is not of its type: the library would say that the fault is the server's own. */
+export const MALFORMED: unique symbol = Symbol('malformed');
+
 /** Reads `oip.proto`. 64-bit numbers become doubles: a size or a time that does not fit is refused for its size anyway. */
 export function loadServiceDefinition(): ServiceDefinition {
   const path = fileURLToPath(new URL('oip.proto', import.meta.url));
@@ -29,4 +32,20 @@ export function loadServiceDefinition(): ServiceDefinition {
     oneofs: true,
   });
   return loaded['inference.GRPCInferenceService'] as ServiceDefinition;
+}
+
+/** The same for a server: a message that cannot be decoded becomes `MALFORMED`. */
+export function tolerant(definition: ServiceDefinition): ServiceDefinition {
+  return Object.fromEntries(
+    Object.entries(definition).map(([name, method]) => {
+      const requestDeserialize = (bytes: Buffer): unknown => {
+        try {
+          return method.requestDeserialize(bytes) as unknown;
+        } catch {
+          return MALFORMED;
+        }
+      };
+      return [name, { ...method, requestDeserialize }];
+    }),
+  );
 }

@@ -18,7 +18,7 @@ import {
   readInferMessage,
   writeInferMessage,
 } from './infer-messages.ts';
-import { checkRepository, checkVersion } from './message-checks.ts';
+import { checkDecoded, checkRepository, checkVersion } from './message-checks.ts';
 import type { MethodName } from './service-definition.ts';
 import { streamInfer } from './stream-infer.ts';
 
@@ -100,6 +100,7 @@ async function answerUnary<Q>(
   call: ServerUnaryCall<Q, unknown>,
   answer: (asked: Asked<Q>) => unknown,
 ): Promise<unknown> {
+  checkDecoded(call.request);
   const admitted = gate.find(call.metadata);
   const waiting = (): Waiting => {
     const controller = new AbortController();

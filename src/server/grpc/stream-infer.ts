@@ -7,6 +7,7 @@ import { SERVER_LIMITS } from '../limits.ts';
 import type { Waiting } from '../oip/infer.ts';
 import { type Admitted, statusOf } from './admit-calls.ts';
 import { type InferRequestMessage, plainParameters } from './infer-messages.ts';
+import { checkDecoded } from './message-checks.ts';
 
 type InferOne = (
   message: InferRequestMessage,
@@ -52,12 +53,13 @@ export function streamInfer(
   const answer = async (message: InferRequestMessage): Promise<StreamAnswer> => {
     try {
       await admitted.again();
+      checkDecoded(message);
       const response = await inferOne(message, waiting);
       return { infer_response: withFinalMark(message, response) };
     } catch (error) {
       const known = asGuardianError(error);
       if (known.category === 'security' && known.code !== 'server.rate-limited') throw error;
-      return refusedAnswer(context, error, message.id);
+      return refusedAnswer(context, error, message.id ?? '');
     }
   };
   call.on('data', (message: InferRequestMessage) => {
