@@ -166,6 +166,7 @@ export const AUDITABLE_ACTIONS = {
     from: ['POST /v1/suppressions'],
   },
   'suppression.remove': { about: 'Such a rule ends early.', from: ['DELETE /v1/suppressions/:id'] },
+  'score.drift': { about: 'The mean of live scores changed for a kind of source.', from: ['live'] },
   'notice.lost': {
     about: 'A receiver of notices refused one for good, or was away for too long.',
     from: ['live'],

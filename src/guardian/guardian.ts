@@ -56,6 +56,7 @@ import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.t
 import type { ModelNotes } from './model-notes.ts';
 import { ModelRollouts } from './model-rollouts.ts';
 import { ModelShelf } from './model-shelf.ts';
+import { ScoreDrift } from './score-drift.ts';
 import { SecureIdentities } from './secure-identities.ts';
 import { followThrottle } from './throttled-models.ts';
 import { TrainingKeys } from './training-keys.ts';
@@ -133,6 +134,7 @@ export class Guardian {
   readonly #knowledge: FeatureKnowledge;
   readonly #certificates: CertificateNotes;
   readonly #modelNotes: ModelNotes;
+  readonly #drift: ScoreDrift;
   readonly #aliases: AliasWatch;
   readonly #exporter: OtlpExporter | undefined;
   /** Versions that run beside a champion. */
@@ -183,7 +185,10 @@ export class Guardian {
       },
     });
     const { engine, guardrails, detections } = this;
+    this.#drift = new ScoreDrift(log, logger, metrics);
+    const drift = this.#drift;
     this.#route = new LiveRoute({
+      drift,
       ...{ engine, guardrails, detections, metrics, clock, knowledge },
       latencyTargetMs: this.config.features.latencyTargetMs,
       modelName: this.modelName,
@@ -370,6 +375,7 @@ export class Guardian {
       () => this.#aliases.close(),
       () => this.#certificates.settled(),
       () => this.#modelNotes.settled(),
+      () => this.#drift.settled(),
       () => this.log.close(),
       () => this.#publisher.settled(),
       () => this.database.close(),

@@ -6,6 +6,7 @@ import type { Score } from '../models/index.ts';
 import { type Decision, type Guardrails, isSourceProven } from '../response/index.ts';
 import type { FlowBatch, FlowRecord } from '../traffic/index.ts';
 import type { FeatureKnowledge } from './feature-knowledge.ts';
+import type { ScoreDrift } from './score-drift.ts';
 import { scoreInParts } from './score-in-parts.ts';
 
 /** One flow at the end of the route of data. */
@@ -48,6 +49,7 @@ export interface LiveRouteParts {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly knowledge: Pick<FeatureKnowledge, 'add'>;
+  readonly drift: Pick<ScoreDrift, 'observe'>;
   /** From the arrival of flows to their scores: how many are scored at once follows from it. */
   readonly latencyTargetMs: Milliseconds;
   /** Registry name of the model where a caller names none. */
@@ -93,6 +95,7 @@ export class LiveRoute {
       clock,
       score: (part) => engine.score(part, { model, source: route }),
     });
+    this.#parts.drift.observe(batch.sourceKind, scores);
     await knowledge.add(flows);
     const outcomes: FlowOutcome[] = [];
     const counts = newCounts();

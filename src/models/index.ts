@@ -1,3 +1,4 @@
+export { ADWIN_DEFAULTS, Adwin, type AdwinOptions } from './adwin.ts';
 export { auc, midranks } from './auc.ts';
 export {
   type Calibration,
