@@ -79,8 +79,7 @@ export class SlicedRequest implements SliceOwner {
       if (this.#work.batch.rows === 0) return this.#finish('done');
       signal?.addEventListener('abort', this.#withdraw, { once: true });
       this.#timer = setTimeout(this.#onDeadline, untilAfter(deadline, this.#options.clock));
-      if (this.#work.batch.rows === 0) this.#finish('done');
-      else this.#submitNext();
+      this.#submitNext();
     });
   }
 
