@@ -36,6 +36,10 @@ suite('the identities of secure trainings', () => {
     assert.ok(log.size > before);
     assert.ok((await identities.sign(says({ from: 'w00' }))).length > 0);
     await assert.rejects(identities.sign(says({ from: 'w01' })), refused, 'as another');
+    const marked = Buffer.concat([Buffer.of(0xef, 0xbb, 0xbf), says({ from: 'w00' })]);
+    await assert.rejects(identities.sign(marked), refused, 'bytes that reading drops');
+    const broken = says({ from: 'w00', body: '#' }).map((b) => (b === 0x23 ? 0xff : b));
+    await assert.rejects(identities.sign(broken), refused, 'bytes that reading replaces');
     await assert.rejects(identities.sign(says({ from: 'w00', roster: `sha256:${'0'.repeat(64)}` })), refused);
     await assert.rejects(identities.sign(Buffer.from('guardian-roster-v1\n{}')), refused, 'a roster');
     await assert.rejects(identities.sign(Buffer.from('{}')), refused);

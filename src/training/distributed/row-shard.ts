@@ -181,6 +181,8 @@ export class RowShard {
   }
 
   #cuts(splits: Extract<Operation, { kind: 'divide' }>['splits']) {
+    // Leaves of an earlier tree stay until the next is opened, and would be summed with the gradients of a new round.
+    if (this.#state === 'none') throw refused('no tree is open');
     const leaves = this.#leaves;
     const cut = new Set<number>();
     for (const [i, { leaf, right, feature }] of splits.entries()) {

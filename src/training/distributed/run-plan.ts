@@ -68,6 +68,10 @@ export function planBinning(plan: RunPlan): Binning {
       ...(fill !== undefined && { fill }),
     };
   });
+  // A column named over and over would take the memory of many.
+  if (columns.some(({ column }, i) => i > 0 && column <= (columns[i - 1] as ColumnBins).column)) {
+    throw refused('the columns of the plan are not each named once, in order');
+  }
   return layOut(columns);
 }
 

@@ -86,3 +86,29 @@ test('labels begin a history anew, and nothing goes on from a tree that others m
   await member.close();
   await other.member.close();
 });
+
+test('what failed half-way is not answered under the name of all that was asked', async () => {
+  const { member, ask } = await openMember();
+  const opened = await ask(1, PLAN_DIGEST, OPEN);
+  const again = { ...DIVIDE, splits: [{ leaf: 0, right: 5, feature: 0, left: LEFT }] } as MemberOperation;
+  const both: readonly MemberOperation[] = [{ kind: 'loss' }, again];
+  await assert.rejects(ask(1, opened, both), REFUSED);
+  await assert.rejects(ask(1, opened, both), REFUSED, 'the first answer, called the second');
+  await assert.rejects(ask(1, opened, [DIVIDE]), REFUSED, 'it says that it lost its place');
+  const anew = await ask(1, PLAN_DIGEST, OPEN);
+  await ask(1, anew, [DIVIDE]);
+  await member.close();
+});
+
+test('gradients of a new round are not summed over the leaves of the tree before', async () => {
+  const { member, ask } = await openMember();
+  const opened = await ask(1, PLAN_DIGEST, OPEN);
+  const closed = await ask(1, opened, [{ kind: 'close-tree', splits: [] }]);
+  const next: readonly MemberOperation[] = [
+    { kind: 'add-leaves', values: [0.1] },
+    { kind: 'start-round', round: 1 },
+    { kind: 'close-tree', splits: [] },
+  ];
+  await assert.rejects(ask(1, closed, next), REFUSED);
+  await member.close();
+});

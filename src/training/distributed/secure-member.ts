@@ -72,8 +72,7 @@ export class SecureMember {
   async close(): Promise<void> {
     await this.#working;
     this.#aggregation.abandon();
-    await this.#shard?.close();
-    this.#shard = undefined;
+    await this.#closeShard();
     this.#rows = undefined;
     this.#answer = undefined;
   }
@@ -108,8 +107,7 @@ export class SecureMember {
         return encodeMessage(await this.#aggregation.reveal(request.id, request.messages));
       case 'end':
         this.#aggregation.abandon();
-        await this.#shard?.close();
-        this.#shard = undefined;
+        await this.#closeShard();
         return encodeMessage({});
       default:
         return request satisfies never;
@@ -162,15 +160,23 @@ export class SecureMember {
     this.#before = before;
     this.#history = after;
     this.#answer = undefined;
-    for (const operation of operations) await this.#do(operation);
+    try {
+      for (const operation of operations) await this.#do(operation);
+    } catch (error) {
+      // Half of it was done: members that stand elsewhere must not call it by one name.
+      this.#before = NO_DIGEST;
+      this.#history = NO_DIGEST;
+      this.#answer = undefined;
+      await this.#closeShard();
+      throw error;
+    }
   }
 
   async #do(operation: MemberOperation): Promise<void> {
     const [plan, rows] = [this.#plan, this.#rows];
     if (plan === undefined || rows === undefined) throw refused('the run was not opened');
     if (operation.kind === 'labels') {
-      await this.#shard?.close();
-      this.#shard = undefined;
+      await this.#closeShard();
       this.#tree = 0;
       const weights = labelWeights(rows.bins.labels, rows.bins.weights, plan.outputs);
       this.#answer = new Int32Array(2 * weights.length);
@@ -178,7 +184,7 @@ export class SecureMember {
       return;
     }
     if (operation.kind === 'begin') {
-      await this.#shard?.close();
+      await this.#closeShard();
       const { bins: training, firstRow } = rows;
       const shard = { training, held: noRows(training.binned.binning), firstRow };
       this.#shard = new RowShard({ ...plan, bias: operation.bias }, shard, this.#options.threads);
@@ -191,6 +197,12 @@ export class SecureMember {
     if (operation.kind === 'add-leaves' || operation.kind === 'add-tree') this.#grown++;
     if (isQuestion(operation)) this.#answer = await this.#shard.ask(operation);
     else await this.#shard.tell(operation);
+  }
+
+  async #closeShard(): Promise<void> {
+    const shard = this.#shard;
+    this.#shard = undefined;
+    await shard?.close();
   }
 }
 

@@ -23,7 +23,7 @@ export type AnsweredState = z.output<typeof answeredSchema>;
 export type SaveAnswered = (state: AnsweredState) => Promise<void>;
 
 /**
- * What a member has answered in a run: it answers an id once, and opens no two sums of one tree whose groups differ by few. With
+ * What a member has answered in a run: it answers an id once, and opens no two sums of one tree whose groups differ by few or cross. With
  * `save` that holds for a member that was ended and started again too: the state is written before the answer goes out,
  * and a member that starts from it answers only coordinators that come after those it knows. Ids are ordered by coordinator,
  * tree, round and attempt: a successor goes back to the tree that was not finished.
@@ -60,10 +60,20 @@ export class AnsweredRounds {
     if (epochOf(id) > this.#state.epoch) await this.#write({ ...this.#state, epoch: epochOf(id) });
   }
 
-  /** Members by which the group differs from the nearest one of the same tree that was opened; 0: from none. */
+  /**
+   * Members by which the group differs from the nearest other one of the same tree that was opened; 0 where it crosses one. Groups
+   * within one another part their members into sets as large as their distances, and no sums put together tell less than such
+   * a set; groups that cross could, three or more together, show one member though each two are far apart.
+   */
   distance(tree: number, group: ReadonlySet<string>): number {
-    const apart = (this.#groups.get(tree) ?? []).map((earlier) => earlier.symmetricDifference(group).size);
-    return Math.min(...apart.filter((size) => size > 0), Number.POSITIVE_INFINITY);
+    let least = Number.POSITIVE_INFINITY;
+    for (const earlier of this.#groups.get(tree) ?? []) {
+      const size = earlier.symmetricDifference(group).size;
+      if (size === 0) continue;
+      least = earlier.isSubsetOf(group) || group.isSubsetOf(earlier) ? Math.min(least, size) : 0;
+      if (least === 0) break;
+    }
+    return least;
   }
 
   /** A sum of the group is opened from now on. */

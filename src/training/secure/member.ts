@@ -220,6 +220,7 @@ export class AggregationMember {
         both.fill(0);
       }
       const message = await this.#say(open, 'reveal', { seeds, keys });
+      this.#expectHeld(this.#open === open);
       // Whose key was revealed is no part of what goes on, nor is anyone whom this member was not told of.
       if (open.masked.has(this.#self)) this.#chain = this.#goOn(open, transcript);
       this.#close();
@@ -237,6 +238,7 @@ export class AggregationMember {
     return await this.#orGiveUp(async () => {
       await this.#answered.begin(id);
       await this.#expectApart(id.tree, chain.group);
+      this.#expectHeld(this.#chain === chain);
       const digest = chain.mask(id, vector);
       const body = { chain: digest, vector: vectorDigest(vector), length: vector.length };
       return await this.#say({ id }, 'chained', body);
@@ -281,6 +283,11 @@ export class AggregationMember {
     return open;
   }
 
+  /** Secrets that were wiped while something was written down or signed must mask nothing: everyone knows them. */
+  #expectHeld(isHeld: boolean): void {
+    if (!isHeld) this.#fail('replayed', 'the sum was given up meanwhile');
+  }
+
   async #orGiveUp<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -290,11 +297,12 @@ export class AggregationMember {
     }
   }
 
-  /** Two opened sums of one tree are of one group, or of groups that differ by enough members to hide each one. */
+  /** Two opened sums of one tree are of one group, or of one within the other and less by enough members to hide each one. */
   async #expectApart(tree: number, group: ReadonlySet<string>): Promise<void> {
     const apart = this.#answered.distance(tree, group);
     if (apart < this.#roster.minGroup) {
-      this.#fail('two-answers', `${apart} members are between this group and one that was answered`);
+      const how = apart === 0 ? 'neither is within the other of' : `${apart} members are between`;
+      this.#fail('two-answers', `${how} this group and one that was answered`);
     }
     await this.#answered.open(tree, group);
   }

@@ -107,6 +107,7 @@ export function verifyMessage<P extends Phase>(
   if (message.phase !== phase) return tampered(`expected phase ${phase}, got another`);
   const body = BODIES[phase].safeParse(message.body);
   if (!body.success) return tampered('the body is malformed');
+  if (typeof message.id !== 'object' || message.id === null) return tampered('the id is malformed');
   const content = { phase, id: message.id, from, body: body.data };
   const signature = Buffer.from(String(message.signature), 'base64');
   let bytes: Uint8Array;
@@ -182,10 +183,11 @@ const signedSchema = z.looseObject({ roster: digest, from: memberId });
 export function toBeSigned(
   message: Uint8Array,
 ): { readonly roster: Digest; readonly from: string } | undefined {
-  const text = new TextDecoder().decode(message);
-  const [domain] = text.split('\n', 1);
-  if (domain !== 'guardian-aggregation-v1') return undefined;
   try {
+    // What is read must be what is signed, to the byte.
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(message);
+    const [domain] = text.split('\n', 1);
+    if (domain !== 'guardian-aggregation-v1') return undefined;
     return signedSchema.parse(JSON.parse(text.slice(domain.length + 1)));
   } catch {
     return undefined;

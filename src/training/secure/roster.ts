@@ -25,7 +25,7 @@ const rosterSchema = z.strictObject({
   members: z.array(memberSchema).min(LEAST_GROUP).max(MAX_MEMBERS),
   /** Members who must answer for a sum to be opened; more than two thirds, so that two groups cannot both reach it. */
   threshold: z.int(),
-  /** Members in a sum at least, and members by which two opened sums of one tree differ at least. */
+  /** Members in a sum at least, and members by which two opened sums of one tree differ at least, one within the other. */
   minGroup: z.int().min(LEAST_GROUP),
   approver: z.string().min(1).max(128),
 });

@@ -169,6 +169,19 @@ test('names a member that signs a wrong share', async () => {
   );
 });
 
+test('names a member that signs a message without an id', async () => {
+  const run = makeSecureRun(5);
+  const signer = run.signers.get('w02') as NonNullable<ReturnType<typeof run.signers.get>>;
+  const member = run.members.get('w02') as { advertise: (id: AggregationId) => Promise<Signed<'advert'>> };
+  const honest = member.advertise.bind(member);
+  member.advertise = async (id) => {
+    const { signature: _, ...content } = await honest(id);
+    return await signMessage<'advert'>(run.roster, { ...content, id: null as never }, signer);
+  };
+  const play = playRound(run, ID, vectorsOf(run));
+  await assert.rejects(play, fails('aggregation-tampered', /w02: the id is malformed/));
+});
+
 test('members notice that the coordinator relays different adverts, vectors or groups', async () => {
   const cases: readonly (readonly [Phase, string])[] = [
     ['advert', 'aggregation-equivocation'],
@@ -233,6 +246,21 @@ test('two sums of one tree that would show one member are not both opened', asyn
   assert.equal(apart.survivors.length, 7);
   // Another tree has other gradients.
   await playRound(run, { ...ID, tree: 1 }, vectors, { drops: { masked: ['w04'] } });
+});
+
+test('no sums of one tree are opened that show a member when three or more of them are put together', async () => {
+  const run = makeSecureRun(10, { minGroup: 3 });
+  const vectors = vectorsOf(run);
+  const without = (round: number, lost: readonly string[]) =>
+    playRound(run, { ...ID, round }, vectors, { drops: { masked: lost } });
+  await without(0, []);
+  await without(1, ['w00', 'w01', 'w02']);
+  // Three groups that miss three others each, added up, less twice the sum of all: the vector of w09.
+  const crossing = without(2, ['w03', 'w04', 'w05']);
+  await assert.rejects(crossing, fails('aggregation-two-answers', /neither is within the other/));
+  // Groups within one another part their members into sets of three at least.
+  await without(3, ['w00', 'w01', 'w02']);
+  await without(4, []);
 });
 
 test('a roster counts only with the approver signature and rules that protect its members', () => {

@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { makeSecureRun, playChained, playRound, type SecureRun } from '../../../test/support/secure-run.ts';
 import { sha256 } from '../../crypto/index.ts';
 import { TrainingError } from '../errors.ts';
+import { AnsweredRounds } from './answered-rounds.ts';
 import { nextSecret } from './masks.ts';
+import { AggregationMember } from './member.ts';
 import { type AggregationId, type Signed, signMessage } from './messages.ts';
 import type { SumChain } from './sum-chain.ts';
 
@@ -134,6 +136,30 @@ test('and after a sum of other members, no further one of the old group', async 
     playChained(run, id(9, 1), vectors, { chain: chain as SumChain }),
     fails('aggregation-replayed', /later round/),
   );
+});
+
+test('what is given up while it is written down is not masked by wiped secrets', async () => {
+  const run = makeSecureRun(4);
+  let meanwhile = () => {};
+  const answered = new AnsweredRounds({ save: async () => meanwhile() });
+  const sign = run.signers.get('w00')!;
+  const member = new AggregationMember({ self: 'w00', roster: run.roster, sign, answered });
+  const members = new Map([...run.members, ['w00', member]]);
+  await playRound({ ...run, members }, id(0), vectorsOf(run));
+  meanwhile = () => member.abandon();
+  const vector = new Int32Array(8);
+  await assert.rejects(member.chain(id(0, 2), vector), fails('aggregation-replayed', /given up/));
+  assert.deepEqual(vector, new Int32Array(8));
+  meanwhile = () => {};
+  const { reveal } = member;
+  member.reveal = async (...asked) => {
+    meanwhile = () => member.abandon();
+    return await reveal.apply(member, asked);
+  };
+  const play = playRound({ ...run, members }, id(0, 3), vectorsOf(run));
+  await assert.rejects(play, fails('aggregation-replayed', /given up/));
+  meanwhile = () => {};
+  await assert.rejects(member.chain(id(0, 4), vector), fails('aggregation-replayed', /no group/));
 });
 
 const TAMPERED: readonly (readonly [
