@@ -44,6 +44,14 @@ suite('guardian serve', () => {
     await home.remove();
   });
 
+  test('serves gRPC beside HTTP where a port is given for it, and only there', async () => {
+    const home = await makeHome();
+    assert.doesNotMatch((await serve(home)).stdout, /gRPC/);
+    const both = await serve(home, { GUARDIAN_SERVER_GRPC_PORT: '0' });
+    assert.match(both.stdout, /serving gRPC at 127\.0\.0\.1:\d+/);
+    await home.remove();
+  });
+
   test('gives roles to certificates, and lists them beside the keys', async () => {
     const home = await makeHome();
     const add = ['access', 'add', '--role', 'submitter'];
