@@ -5,6 +5,7 @@ export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from
 export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
 export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';
 export type { ModelRuntime } from './model-runtime.ts';
+export { openBlockingGraph, type RunnableModel } from './runtime/blocking-graph.ts';
 export { EXECUTION_PROVIDERS, type ExecutionProvider, RUNTIME_DEFAULTS } from './runtime/config.ts';
 export type { ProviderTrial } from './runtime/frames.ts';
 export { GraphRuntime, type GraphRuntimeOptions, type GraphRuntimeReport } from './runtime/graph-runtime.ts';

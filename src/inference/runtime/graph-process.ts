@@ -162,6 +162,8 @@ export class GraphProcess {
   /** The same; resolves when it is gone. */
   async end(): Promise<void> {
     this.kill('it was closed');
+    // Whoever awaits its end waits for it, though nothing else is to be done.
+    if (!this.#isEnded) this.#child.ref();
     await this.#ended;
   }
 
