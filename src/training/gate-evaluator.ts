@@ -4,6 +4,7 @@ import type { Clock, Digest } from '../base/index.ts';
 import { DataFile, type DataKeyOpener } from '../crypto/index.ts';
 import { type LoadedSchema, parseSchema, readTable } from '../features/index.ts';
 import { LabLabels } from '../lab/index.ts';
+import type { DetectionModel } from '../models/index.ts';
 import type {
   CertificationInput,
   CertificationResult,
@@ -30,6 +31,14 @@ export interface GateEvaluatorOptions {
   readonly clock: Clock;
   /** Opens the key of sealed data; such data are refused where absent. */
   readonly openKey?: DataKeyOpener;
+  /** Makes a model that needs a runtime one that can be scored here; native models come back as they are. */
+  readonly openModel?: (model: DetectionModel) => Promise<OpenModel>;
+}
+
+/** A model that can be scored until it is closed. */
+export interface OpenModel {
+  readonly model: DetectionModel;
+  close(): Promise<void>;
 }
 
 /** Metrics whose difference to the champion's is told. */
@@ -41,8 +50,14 @@ export function createGateEvaluator(options: GateEvaluatorOptions): GateEvaluato
   return {
     inspect: async (files, schemaBytes) =>
       factsOf(await readGateData(files, parseSchema(schemaBytes), options)),
-    evaluate: (input) => evaluate(input, options),
-    certify: (input) => certifyOnData(input, options),
+    evaluate: (input) =>
+      withModels([input.candidate, input.champion], options, ([candidate, champion]) =>
+        evaluate({ ...input, candidate: candidate as Scored, champion }, options),
+      ),
+    certify: (input) =>
+      withModels([input.candidate], options, ([candidate]) =>
+        certifyOnData({ ...input, candidate: candidate as Scored }, options),
+      ),
   };
 }
 
@@ -64,7 +79,40 @@ export function scoreDrift(
   return { psi, ks: largestDistance(candidate, champion) };
 }
 
-async function evaluate(input: EvaluationInput, options: GateEvaluatorOptions): Promise<EvaluationResult> {
+/** What is evaluated of a verified model, its scoring opened. */
+type Scored = Pick<VerifiedModel, 'version' | 'digest' | 'schemaBytes' | 'model'>;
+
+async function withModels<T>(
+  verified: readonly (VerifiedModel | undefined)[],
+  { openModel }: GateEvaluatorOptions,
+  work: (models: readonly (Scored | undefined)[]) => Promise<T>,
+): Promise<T> {
+  const opened: OpenModel[] = [];
+  try {
+    const models: (Scored | undefined)[] = [];
+    for (const each of verified) {
+      if (each === undefined || openModel === undefined) {
+        models.push(each);
+        continue;
+      }
+      const open = await openModel(each.model);
+      opened.push(open);
+      const { version, digest, schemaBytes } = each;
+      models.push({ version, digest, schemaBytes, model: open.model });
+    }
+    return await work(models);
+  } finally {
+    for (const open of opened) await open.close();
+  }
+}
+
+async function evaluate(
+  input: Omit<EvaluationInput, 'candidate' | 'champion'> & {
+    readonly candidate: Scored;
+    readonly champion: Scored | undefined;
+  },
+  options: GateEvaluatorOptions,
+): Promise<EvaluationResult> {
   const { files, digest, candidate, weights, champion } = input;
   const schema = parseSchema(candidate.schemaBytes);
   const table = await readGateData(files, schema, options);
@@ -91,7 +139,7 @@ async function evaluate(input: EvaluationInput, options: GateEvaluatorOptions): 
 }
 
 async function certifyOnData(
-  input: CertificationInput,
+  input: Omit<CertificationInput, 'candidate'> & { readonly candidate: Scored },
   options: GateEvaluatorOptions,
 ): Promise<CertificationResult> {
   const { files, candidate, origin, target, expiresDays } = input;
@@ -103,7 +151,7 @@ async function certifyOnData(
   return { ...factsOf(table), ...certified };
 }
 
-function compare(evaluation: Evaluation, champion: VerifiedModel, table: LabelledTable): Drift {
+function compare(evaluation: Evaluation, champion: Scored, table: LabelledTable): Drift {
   const before = evaluateModel(champion.model, table);
   const metrics: Record<string, number> = {};
   for (const name of COMPARED) {
