@@ -8,6 +8,8 @@ export const SERVER_LIMITS = {
   requestIdLength: 256,
   /** Feature vectors: the most rows of one request fit in, as 32-bit floats. */
   inferBytes: 8 * 1024 * 1024,
+  /** What such a message of gRPC may hold beside packed or raw values. */
+  inferEnvelopeBytes: 64 * 1024,
   /** A model in base64 with its schema and report. */
   publishBytes: 64 * 1024 * 1024,
   headerBytes: 16 * 1024,
@@ -33,6 +35,8 @@ export const SERVER_LIMITS = {
   inferStreams: 64,
   /** Requests of one such stream that are read before the first of them is answered. */
   streamPending: 16,
+  /** Characters of what a status of gRPC says. */
+  statusDetails: 1_024,
   /** Calls at once on one connection of gRPC. */
   callsPerConnection: 128,
   /** For calls to end when the server closes. */

@@ -1,6 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import type { ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { ServerError } from '../errors.ts';
+import { SERVER_LIMITS } from '../limits.ts';
+import { envelopeBytes } from './message-envelope.ts';
 
 /** The methods of the service, by name. */
 export const METHODS = [
@@ -31,7 +34,24 @@ export function loadServiceDefinition(): ServiceDefinition {
     defaults: true,
     oneofs: true,
   });
-  return loaded['inference.GRPCInferenceService'] as ServiceDefinition;
+  const service = loaded['inference.GRPCInferenceService'] as ServiceDefinition;
+  return {
+    ...service,
+    ...Object.fromEntries(
+      (['ModelInfer', 'ModelStreamInfer'] as const).map((name) => {
+        const method = service[name] as ServiceDefinition[string];
+        return [name, { ...method, requestDeserialize: bounded(method.requestDeserialize) }];
+      }),
+    ),
+  };
+}
+
+/** A few kilobytes of empty parts would be decoded to gigabytes of objects: such a message is refused undecoded. */
+function bounded(decode: (bytes: Buffer) => unknown): (bytes: Buffer) => unknown {
+  return (bytes) => {
+    if (envelopeBytes(bytes) <= SERVER_LIMITS.inferEnvelopeBytes) return decode(bytes);
+    throw new ServerError('server.body-too-large', 'the message holds too much beside packed or raw values');
+  };
 }
 
 /** The same for a server: a message that cannot be decoded becomes `MALFORMED`. */
