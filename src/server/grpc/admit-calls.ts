@@ -11,6 +11,7 @@ import { asGuardianError, grpcStatusOf } from '../error-mapping.ts';
 import { ServerError } from '../errors.ts';
 import type { ServerContext } from '../handler.ts';
 import { checkHostAndOrigin } from '../host-check.ts';
+import { SERVER_LIMITS } from '../limits.ts';
 import type { Caller, Role } from '../roles.ts';
 import type { OpenSockets } from './open-sockets.ts';
 import type { MethodName } from './service-definition.ts';
@@ -99,8 +100,7 @@ export class CallGate {
 
   async #admit(method: MethodName, call: ServerInterceptingCallInterface, metadata: Metadata): Promise<void> {
     const { door, sockets, context, names, scheme } = this.#parts;
-    const peer = call.getPeer();
-    const socket = sockets.find(peer);
+    const socket = sockets.find(call.getConnectionInfo());
     if (socket === undefined) throw new ServerError('server.transport-refused', 'the connection has gone');
     const where = `grpc ${method}`;
     const source = socket.remoteAddress ?? 'unknown';
@@ -141,7 +141,9 @@ export function statusOf(
   if (known.retry && known.retryAfterMs !== undefined) {
     metadata.set('grpc-retry-pushback-ms', String(Math.ceil(known.retryAfterMs)));
   }
-  return { code, details: known.message, metadata };
+  // Names that a message brought along stand in it, as long as they came.
+  const details = known.message.slice(0, SERVER_LIMITS.statusDetails).toWellFormed();
+  return { code, details, metadata };
 }
 
 function nameOf({ path }: ServerMethodDefinition<unknown, unknown>): MethodName {

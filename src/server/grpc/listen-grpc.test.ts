@@ -154,6 +154,13 @@ suite('the inference protocol over gRPC', () => {
     assert.deepEqual((await client.call('ModelInfer', many, { key })).code, 'server.too-many-rows');
   });
 
+  test('says no more of a name than its beginning', async () => {
+    const { code, says } = await client.call('ModelMetadata', { name: '\u{1F6AB}'.repeat(500_000) }, { key });
+    assert.equal(code, 'server.model-unknown');
+    assert.ok(says.startsWith('no model \u{1F6AB}') && says.length <= 1_024);
+    assert.ok(says.isWellFormed());
+  });
+
   test('limits callers as HTTP does, with the same bucket', async () => {
     const busy = await makeKey('busy', ['viewer']);
     const headers = { authorization: `Bearer ${busy}` };
