@@ -40,7 +40,7 @@ export const AUDITABLE_ACTIONS = {
     from: ['Registry.rollback', 'POST /v1/models/:name/rollback'],
   },
   'model.load': {
-    about: 'A version is put in place by an operator.',
+    about: 'A version is put in place: the champion by an operator, another by an approver.',
     from: ['POST /v2/repository/models/:name/load'],
   },
   'model.unload': {

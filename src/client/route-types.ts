@@ -355,7 +355,7 @@ export interface Routes {
       [name: string]: unknown;
     }[];
   };
-  /** Puts the champion, or the version named, in place; verified from its stored bytes. */
+  /** Puts the champion in place, verified from its stored bytes; a version that is named asks for an approver. */
   'POST /v2/repository/models/:name/load': {
     path: { name: string };
     query: undefined;

@@ -123,7 +123,8 @@ export const ROUTES = {
   },
   'POST /v2/repository/models/:name/load': {
     role: 'operator',
-    about: 'Puts the champion, or the version named, in place; verified from its stored bytes.',
+    about:
+      'Puts the champion in place, verified from its stored bytes; a version that is named asks for an approver.',
     path: requests.modelPath,
     body: requests.repositoryLoadBody,
     rawBody: true,
