@@ -120,6 +120,8 @@ function createApplication(context: ServerContext, { tls }: ServerOptions): Fast
   const http = {
     headersTimeout: SERVER_LIMITS.headersTimeoutMs,
     maxHeaderSize: SERVER_LIMITS.headerBytes,
+    // The gate refuses a request without one, and by name.
+    requireHostHeader: false,
   };
   // A client without a certificate may have a key: who shows none or a bad one is told at the gate.
   const https = {

@@ -98,6 +98,7 @@ class Tally {
       if (request.isWhole) assert.ok(body.includes('"model_name":"flow"'), shown);
       return;
     }
+    assert.ok(body.length > 0, `${status} without a word: ${shown}`);
     const { error, code } = JSON.parse(body.toString()) as { error?: unknown; code?: unknown };
     assert.ok(typeof error === 'string' && error !== '', `${status}: ${shown}`);
     assert.ok(typeof code === 'string' && code !== 'server.internal', `${code}: ${shown}`);
@@ -162,6 +163,8 @@ async function sendRaw(
   if (head === null || end < 0) return undefined;
   // A body that is damaged into a second request gets a second answer: the first is looked at.
   const length = Number(/\r\ncontent-length: (\d+)/i.exec(answer.toString('latin1', 0, end))?.[1] ?? 0);
+  // Closed with bytes of ours unread, the rest of an answer may be lost on the way.
+  if (answer.length < end + 4 + length) return undefined;
   return { status: Number(head[1]), body: answer.subarray(end + 4, end + 4 + length) };
 }
 
