@@ -194,16 +194,21 @@ describe('the schema flow', () => {
       }
     };
     run(300);
-    collect();
-    const before = process.memoryUsage();
-    run(100);
-    const after = process.memoryUsage();
-    const bytes = after.heapUsed - before.heapUsed;
-    t.diagnostic(
-      `${bytes} bytes of heap over 102,400 rows, ${after.arrayBuffers - before.arrayBuffers} outside`,
-    );
+    // What the engine's own compiling takes falls into one round or another; what a row takes, into each.
+    const rounds = Array.from({ length: 3 }, () => {
+      collect();
+      const before = process.memoryUsage();
+      run(100);
+      const after = process.memoryUsage();
+      return {
+        heap: after.heapUsed - before.heapUsed,
+        outside: after.arrayBuffers - before.arrayBuffers,
+      };
+    });
+    const least = Math.min(...rounds.map(({ heap }) => heap));
+    t.diagnostic(`${least} bytes of heap over 102,400 rows`);
     // The smallest object takes 16 bytes; the measurement itself makes some.
-    assert.ok(bytes < 8 * 102_400, `${bytes} bytes`);
-    assert.equal(after.arrayBuffers, before.arrayBuffers);
+    assert.ok(least < 8 * 102_400, `${least} bytes`);
+    assert.equal(Math.min(...rounds.map(({ outside }) => Math.abs(outside))), 0);
   });
 });

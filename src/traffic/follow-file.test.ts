@@ -66,6 +66,7 @@ test('begins anew where a file is truncated', async () => {
   assert.equal(await next(7), '|short\n');
   assert.deepEqual(events, ['file-truncated']);
   file.stop();
+  assert.equal(await next(1), '');
 });
 
 test('refuses to follow a file that is not there', async () => {
