@@ -161,6 +161,12 @@ suite('the inference protocol over gRPC', () => {
     assert.ok(says.isWellFormed());
   });
 
+  test('tells the caller of a message that is no protobuf, and takes the next', async () => {
+    const broken = await client.callBytes('ModelInfer', Buffer.from('ffffff', 'hex'), key);
+    assert.deepEqual([broken.status, broken.code], [3, 'server.body-malformed']);
+    assert.equal((await client.call('ModelInfer', inferMessage(1), { key })).status, 0);
+  });
+
   test('limits callers as HTTP does, with the same bucket', async () => {
     const busy = await makeKey('busy', ['viewer']);
     const headers = { authorization: `Bearer ${busy}` };
