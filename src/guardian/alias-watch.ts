@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { GuardianError, type Logger, type Milliseconds, retryWhere } from '../base/index.ts';
 import type { Bus } from '../bus/index.ts';
 import type { AliasChange } from '../registry/index.ts';
@@ -105,11 +106,9 @@ export class AliasWatch {
         }
         return;
       } catch (error) {
-        this.#tell(PREFIX, error, 'hints of moves cannot be heard for now');
-        await new Promise((resolve) => {
-          setTimeout(resolve, LISTEN_AGAIN_MS).unref();
-          signal.addEventListener('abort', resolve, { once: true });
-        });
+        this.#tell(PREFIX, error, 'hints of moves cannot be heard; the bus is asked again');
+        // Ends early where the watch is closed; that is no error.
+        await setTimeout(LISTEN_AGAIN_MS, undefined, { signal, ref: false }).catch(() => {});
       }
     }
   }
