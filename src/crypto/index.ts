@@ -25,9 +25,9 @@ export {
   createPkcs11KeyStore,
   openPkcs11KeyStore,
   Pkcs11KeyStore,
-  type Pkcs11KeyStoreOptions,
 } from './pkcs11-key-store.ts';
 export { SOFTHSM_PATHS } from './pkcs11-module.ts';
+export type { Pkcs11KeyStoreOptions } from './pkcs11-record.ts';
 export { isPkcs11Uri, type Pkcs11Uri, parsePkcs11Uri } from './pkcs11-uri.ts';
 export {
   isSealedFile,

@@ -1,65 +1,29 @@
-import { createPublicKey, type KeyObject, randomBytes, sign, timingSafeEqual } from 'node:crypto';
-import { type Clock, faultPoint, type Milliseconds } from '../base/index.ts';
-import { sha256Bytes, sha256Hex } from './digest.ts';
+import { sign } from 'node:crypto';
+import { sha256Bytes } from './digest.ts';
 import { CryptoError } from './errors.ts';
-import { ML_DSA_SEED_BYTES, mlDsaKey, publicKeyOfPoint } from './key-encodings.ts';
+import { mlDsaKey } from './key-encodings.ts';
 import {
   INITIAL_PURPOSES,
   type KeyInfo,
   type KeyPurpose,
   type KeyState,
   type KeyStore,
-  PURPOSE_ALGORITHMS,
 } from './key-store.ts';
-import { PinGuard, type PinPolicy } from './pin-guard.ts';
-import { type LoadLibrary, loadModule } from './pkcs11-module.ts';
-import { hsmFailed, TokenObjects } from './pkcs11-objects.ts';
+import { makeTokenKey } from './pkcs11-new-key.ts';
 import {
-  decodeState,
-  encodeState,
-  joinState,
-  splitState,
-  type TokenKey,
-  type TokenState,
-} from './pkcs11-state.ts';
-import { type Handle, ObjectNotFound, Pkcs11Token, type Session } from './pkcs11-token.ts';
-import { parsePkcs11Uri } from './pkcs11-uri.ts';
-import { SecretBuffer } from './secret-buffer.ts';
+  guarded,
+  type OpenedToken,
+  openToken,
+  type Pkcs11KeyStoreOptions,
+  readRecord,
+  readRecordOn,
+  writeRecord,
+} from './pkcs11-record.ts';
+import type { TokenKey, TokenState } from './pkcs11-state.ts';
+import { type Handle, ObjectNotFound, type Session } from './pkcs11-token.ts';
+import type { SecretBuffer } from './secret-buffer.ts';
 import { verifySignature } from './signatures.ts';
 import { expectUsable, refusedFor } from './usable-key.ts';
-
-export interface Pkcs11KeyStoreOptions {
-  /** RFC 7512; `object` names the store, so that one token can hold several. */
-  readonly uri: string;
-  /** The PIN file, where the URI has no pin-source. */
-  readonly pinPath: string;
-  /** Where wrong PINs are counted. */
-  readonly attemptsPath: string;
-  readonly clock: Clock;
-  readonly pinPolicy?: PinPolicy;
-  /** After this long an operation is given up; default 10 s. */
-  readonly timeoutMs?: Milliseconds;
-  /** Default: the package pkcs11js, loaded when first used. */
-  readonly loadLibrary?: LoadLibrary;
-}
-
-/** Labels of what one store keeps in a token. */
-interface Labels {
-  readonly record: string;
-  readonly mac: string;
-  readonly seal: string;
-  key(purpose: KeyPurpose): string;
-}
-
-/** What opening and making a store have in common. */
-interface Opened {
-  readonly token: Pkcs11Token;
-  readonly objects: TokenObjects;
-  readonly labels: Labels;
-  readonly clock: Clock;
-}
-
-const DEFAULT_STORE = 'ai-guardian';
 
 /** Return values by which tokens say that wrapped bytes are not what they wrapped; SoftHSM has the first alone. */
 const TAMPERED: ReadonlySet<string> = new Set([
@@ -93,11 +57,11 @@ export async function createPkcs11KeyStore(options: Pkcs11KeyStoreOptions): Prom
           made.push(...(await objects.makeSecret(session, 'wrap', labels.seal)).handles);
           const keys: TokenKey[] = [];
           for (const purpose of INITIAL_PURPOSES) {
-            const { key, handles } = await makeKey(opened, session, purpose);
+            const { key, handles } = await makeTokenKey(opened, session, purpose);
             keys.push(key);
             made.push(...handles);
           }
-          await writeState(opened, session, { v: 1, format: 'ai-guardian-token-keys', sequence: 1, keys });
+          await writeRecord(opened, session, { v: 1, format: 'ai-guardian-token-keys', sequence: 1, keys });
         } catch (error) {
           const records = objects.dataObjects(session, labels.record).map(({ object }) => object);
           objects.destroy(session, [...records, ...made]);
@@ -118,7 +82,7 @@ export async function createPkcs11KeyStore(options: Pkcs11KeyStoreOptions): Prom
 export async function openPkcs11KeyStore(options: Pkcs11KeyStoreOptions): Promise<Pkcs11KeyStore> {
   const opened = await openToken(options, true);
   try {
-    return new Pkcs11KeyStore(opened, await guarded('read the key store', () => readState(opened)));
+    return new Pkcs11KeyStore(opened, await guarded('read the key store', () => readRecord(opened)));
   } catch (error) {
     await opened.token.close();
     // The token is there; it is this store that it does not hold.
@@ -141,14 +105,14 @@ export async function openPkcs11KeyStore(options: Pkcs11KeyStoreOptions): Promis
  */
 export class Pkcs11KeyStore implements KeyStore {
   readonly kind = 'pkcs11';
-  readonly #opened: Opened;
+  readonly #opened: OpenedToken;
   #state: TokenState;
   /** After a change that failed half way it is unknown which record the token holds. */
   #isStale = false;
   #closed = false;
   #changes: Promise<unknown> = Promise.resolve();
 
-  constructor(opened: Opened, state: TokenState) {
+  constructor(opened: OpenedToken, state: TokenState) {
     this.#opened = opened;
     this.#state = state;
   }
@@ -169,7 +133,7 @@ export class Pkcs11KeyStore implements KeyStore {
 
   generate(purpose: KeyPurpose): Promise<KeyInfo> {
     return this.#change(`make a key for ${purpose}`, async (keys, session) => {
-      const { key, handles } = await makeKey(this.#opened, session, purpose);
+      const { key, handles } = await makeTokenKey(this.#opened, session, purpose);
       const before = keys.map((each) =>
         each.info.purpose === purpose && each.info.state === 'active' ? withState(each, 'retired') : each,
       );
@@ -239,7 +203,7 @@ export class Pkcs11KeyStore implements KeyStore {
     if (this.#closed)
       throw new CryptoError('crypto.store-closed', 'expected an open key store, got a closed one');
     if (this.#isStale) {
-      this.#state = await guarded('read the key store', () => readState(this.#opened));
+      this.#state = await guarded('read the key store', () => readRecord(this.#opened));
       this.#isStale = false;
     }
     return this.#state.keys;
@@ -315,12 +279,12 @@ export class Pkcs11KeyStore implements KeyStore {
       await this.#keys();
       return guarded(what, () =>
         token.run(async (session) => {
-          const before = await readStateOn(this.#opened, session);
+          const before = await readRecordOn(this.#opened, session);
           const { keys, changed } = await make(before.keys, session);
           const state = { ...before, sequence: before.sequence + 1, keys };
           // From here on a failure does not tell whether the record was written; its keys are left as they are.
           this.#isStale = true;
-          await writeState(this.#opened, session, state);
+          await writeRecord(this.#opened, session, state);
           this.#state = state;
           this.#isStale = false;
           return changed.info;
@@ -329,118 +293,6 @@ export class Pkcs11KeyStore implements KeyStore {
     });
     this.#changes = change.catch(() => {});
     return change;
-  }
-}
-
-async function openToken(options: Pkcs11KeyStoreOptions, hasRecord: boolean): Promise<Opened> {
-  const uri = parsePkcs11Uri(options.uri);
-  const module = await loadModule(uri.modulePath, options.loadLibrary);
-  const store = uri.object ?? DEFAULT_STORE;
-  const labels: Labels = {
-    record: `${store} record`,
-    mac: `${store} record mac`,
-    seal: `${store} seal`,
-    key: (purpose) => `${store} ${purpose}`,
-  };
-  const { attemptsPath, clock, pinPolicy } = options;
-  const pin = new PinGuard({
-    pinPath: uri.pinPath ?? options.pinPath,
-    attemptsPath,
-    clock,
-    ...(pinPolicy !== undefined && { policy: pinPolicy }),
-  });
-  const token = new Pkcs11Token({
-    module,
-    uri,
-    pin,
-    ...(hasRecord && { landmark: labels.record }),
-    ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
-  });
-  return { token, objects: new TokenObjects(module), labels, clock };
-}
-
-function readState(opened: Opened): Promise<TokenState> {
-  return opened.token.run((session) => readStateOn(opened, session));
-}
-
-/** The newest record that the token's key vouches for; older ones are what a crash left behind. */
-async function readStateOn(opened: Opened, session: Session): Promise<TokenState> {
-  const { token, objects, labels } = opened;
-  const found = objects.dataObjects(session, labels.record);
-  if (found.length === 0) throw new ObjectNotFound(labels.record);
-  const key = session.object(token.module.library.CKO_SECRET_KEY, labels.mac);
-  const states: TokenState[] = [];
-  for (const { bytes } of found) {
-    const { mac, text } = splitState(bytes);
-    if (mac.length !== 32 || !timingSafeEqual(mac, await objects.mac(session, key, text))) continue;
-    states.push(decodeState(text));
-  }
-  const newest = states.sort((a, b) => a.sequence - b.sequence).at(-1);
-  if (newest !== undefined) return newest;
-  throw new CryptoError('crypto.integrity', 'the record of keys in the token is not what was written');
-}
-
-/** The new record first, then the old ones go: a crash between leaves two, of which the newer counts. */
-async function writeState(opened: Opened, session: Session, state: TokenState): Promise<void> {
-  const { token, objects, labels } = opened;
-  const text = encodeState(state);
-  const key = session.object(token.module.library.CKO_SECRET_KEY, labels.mac);
-  const before = objects.dataObjects(session, labels.record).map(({ object }) => object);
-  const record = joinState(text, await objects.mac(session, key, text));
-  faultPoint('crypto.token.before-write');
-  objects.putData(session, labels.record, record);
-  faultPoint('crypto.token.after-write');
-  objects.destroy(session, before);
-}
-
-async function makeKey(
-  { token, objects, labels, clock }: Opened,
-  session: Session,
-  purpose: KeyPurpose,
-): Promise<{ readonly key: TokenKey; readonly handles: readonly Handle[] }> {
-  const algorithm = PURPOSE_ALGORITHMS[purpose];
-  const base = {
-    purpose,
-    algorithm,
-    createdAt: new Date(clock.now()).toISOString(),
-    state: 'active',
-  } as const;
-  const label = labels.key(purpose);
-  if (algorithm === 'aes-256') {
-    const { objectId, handles } = await objects.makeSecret(session, 'wrap', label);
-    return { key: { info: { id: `${purpose}-${objectId.slice(0, 16)}`, ...base }, objectId }, handles };
-  }
-  if (algorithm === 'ml-dsa-65') {
-    const seed = SecretBuffer.random(ML_DSA_SEED_BYTES);
-    try {
-      const seal = session.object(token.module.library.CKO_SECRET_KEY, labels.seal);
-      const sealed = Buffer.from(await objects.wrap(session, seal, seed)).toString('base64');
-      const info = signingInfo(createPublicKey(seed.use(mlDsaKey)), base);
-      return { key: { info, objectId: randomBytes(16).toString('hex'), sealed }, handles: [] };
-    } finally {
-      seed.wipe();
-    }
-  }
-  const { objectId, handles, point } = await objects.makePair(session, algorithm, label);
-  return { key: { info: signingInfo(publicKeyOfPoint(algorithm, point), base), objectId }, handles };
-}
-
-function signingInfo(publicKey: KeyObject, base: Omit<KeyInfo, 'id' | 'publicKeyPem'>): KeyInfo {
-  const spki = publicKey.export({ format: 'der', type: 'spki' });
-  const publicKeyPem = publicKey.export({ format: 'pem', type: 'spki' }).toString();
-  return { id: `${base.purpose}-${sha256Hex(spki).slice(0, 16)}`, ...base, publicKeyPem };
-}
-
-/** Every error that leaves the store has a name of ours. */
-async function guarded<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof ObjectNotFound) {
-      const message = `the token is there and does not hold ${error.label}, to ${what}`;
-      throw new CryptoError('crypto.key-missing', message, { cause: error });
-    }
-    throw hsmFailed(what, error);
   }
 }
 
