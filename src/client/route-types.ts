@@ -377,7 +377,7 @@ export interface Routes {
     };
     answer: { [name: string]: unknown };
   };
-  /** Takes flow records in: a JSON array, or a record a line. */
+  /** Takes flow records in: a JSON array, a record a line, or the lines of a log of Zeek (TSV or JSON) or Suricata (EVE). */
   'POST /v1/events': {
     path: undefined;
     query: {
@@ -387,10 +387,12 @@ export interface Routes {
       model?: string;
     };
     headers: undefined;
-    body: readonly unknown[] | { flows: readonly unknown[] } | string;
+    body: readonly unknown[] | { flows: readonly unknown[] } | string | Uint8Array;
     answer: {
       flows: number;
       rejects: { [name: string]: number };
+      /** lines of a log that are no flow, by code */
+      unread?: { [name: string]: number };
       verdicts: { attack: number; benign: number; abstain: number; [name: string]: unknown };
       decisions: { [name: string]: number };
       detections: readonly { [name: string]: unknown }[];

@@ -76,6 +76,7 @@ const verdicts = z.looseObject({ attack: z.int(), benign: z.int(), abstain: z.in
 export const ingested = z.looseObject({
   flows: z.int(),
   rejects: z.record(text, z.int()),
+  unread: z.record(text, z.int()).optional().describe('lines of a log that are no flow, by code'),
   verdicts,
   decisions: z.record(text, z.int()),
   detections: z.array(anyObject),

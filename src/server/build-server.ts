@@ -155,7 +155,7 @@ function createApplication(context: ServerContext, { tls }: ServerOptions): Fast
     app.getDefaultJsonParser('error', 'error'),
   );
   app.addContentTypeParser(
-    'application/x-ndjson',
+    ['application/x-ndjson', 'text/tab-separated-values'],
     { parseAs: 'string' },
     async (_: unknown, body: unknown) => body,
   );

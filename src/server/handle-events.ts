@@ -1,16 +1,14 @@
-import { FlowBatch, type FlowRecord } from '../traffic/index.ts';
 import { ServerError } from './errors.ts';
-import { type Handlers, parsePart, type ServedGuardian } from './handler.ts';
-import { SERVER_LIMITS } from './limits.ts';
-import { flowSchema } from './requests.ts';
+import { checkRows, readEvents } from './event-bodies.ts';
+import type { Handlers, ServedGuardian } from './handler.ts';
 import { type Caller, mayAct } from './roles.ts';
 
 export const eventHandlers = {
   'POST /v1/events': async ({ guardian, query, body, caller }) => {
-    const flows = readFlows(body);
+    const { flows, unread } = await readEvents(body);
     const model = await servedModel(guardian, query.model ?? guardian.config.model.modelPath, caller);
     const { outcomes: _, ...result } = await guardian.ingestFlows(flows, { route: query.route, model });
-    return result;
+    return { ...result, ...(unread !== undefined && { unread }) };
   },
   'POST /v1/events/end': async ({ guardian, query }) => ({
     detections: await guardian.endRoute(query.route),
@@ -34,43 +32,9 @@ export const eventHandlers = {
   },
 } satisfies Partial<Handlers>;
 
-/** Throws `server.too-many-rows`. */
-export function checkRows(rows: number): void {
-  if (rows > SERVER_LIMITS.rows) {
-    throw new ServerError('server.too-many-rows', `expected at most ${SERVER_LIMITS.rows} rows, got ${rows}`);
-  }
-}
-
 export function unknownModel(name: string, version?: string): ServerError {
   const label = version === undefined ? name : `${name} ${JSON.stringify(version)}`;
   return new ServerError('server.model-unknown', `no model ${label} is loaded here`);
-}
-
-/**
- * Flows of one source kind, from JSON or text with one a line. Throws `server.body-malformed`,
- * `server.request-invalid`, `server.too-many-rows`.
- */
-function readFlows(body: string | readonly unknown[] | { readonly flows: readonly unknown[] }): FlowBatch {
-  const values = typeof body === 'string' ? readLines(body) : 'flows' in body ? body.flows : body;
-  checkRows(values.length);
-  const flows = values.map((value, i) => parsePart(flowSchema, `body.${i}`, value) as FlowRecord);
-  const stranger = flows.find(({ sourceKind }) => sourceKind !== flows[0]?.sourceKind);
-  if (stranger !== undefined) {
-    throw new ServerError('server.request-invalid', 'body: expected flows of one source kind in a request');
-  }
-  return FlowBatch.from(flows, flows[0]?.sourceKind ?? 'packets');
-}
-
-function readLines(text: string): readonly unknown[] {
-  const lines = text.split('\n').filter((line) => line.trim() !== '');
-  checkRows(lines.length);
-  return lines.map((line, i) => {
-    try {
-      return JSON.parse(line) as unknown;
-    } catch {
-      throw new ServerError('server.body-malformed', `line ${i + 1} of the body is not JSON`);
-    }
-  });
 }
 
 /**

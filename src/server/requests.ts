@@ -91,7 +91,7 @@ export const flowSchema = z
   })
   .refine(({ startMs, endMs }) => startMs <= endMs, 'expected startMs not after endMs');
 
-/** An array of flows, an object that holds one, or, as NDJSON, text with a flow a line. Read by `readFlows`. */
+/** An array of flows, an object that holds one, or, as NDJSON, text with a flow a line. Or the lines of a Zeek or EVE log. Read by `readEvents`. */
 export const eventsBody = z.union([
   z.array(z.unknown()),
   z.strictObject({ flows: z.array(z.unknown()) }),

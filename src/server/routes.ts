@@ -143,10 +143,11 @@ export const ROUTES = {
 
   'POST /v1/events': {
     role: 'submitter',
-    about: 'Takes flow records in: a JSON array, or a record a line.',
+    about:
+      'Takes flow records in: a JSON array, a record a line, or the lines of a log of Zeek (TSV or JSON) or Suricata (EVE).',
     query: requests.eventsQuery,
     body: requests.eventsBody,
-    accepts: ['application/json', 'application/x-ndjson'],
+    accepts: ['application/json', 'application/x-ndjson', 'text/tab-separated-values'],
     bodyBytes: eventsBytes,
     answer: answers.ingested,
   },

@@ -43,7 +43,7 @@ export {
   NetflowSource,
   openCollector,
 } from './netflow/netflow-source.ts';
-export { openFlowSource, type SourceOptions } from './open-flow-source.ts';
+export { isSensorLog, openFlowSource, type SourceOptions } from './open-flow-source.ts';
 export { FlowParquetWriter } from './parquet/flow-parquet-writer.ts';
 export { ParquetFile, type ParquetFileOptions } from './parquet/parquet-file.ts';
 export { isParquet, PARQUET_LIMITS, type ParquetCell, type ParquetLimits } from './parquet/parquet-limits.ts';

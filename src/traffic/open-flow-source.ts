@@ -22,7 +22,7 @@ import { isParquet } from './parquet/parquet-limits.ts';
 import { ParquetSource } from './parquet/parquet-source.ts';
 import { isPcap } from './pcap-header.ts';
 import { isPcapng } from './pcapng-reader.ts';
-import { isJsonLines, isZeekTsv, ZeekSource } from './zeek/zeek-source.ts';
+import { isJsonLines, isZeekJson, isZeekTsv, ZeekSource } from './zeek/zeek-source.ts';
 
 /** How a source is opened; the options of the meter are for captures, where we meter. */
 export interface SourceOptions extends MeterOptions {
@@ -122,6 +122,11 @@ export async function openFlowSource(
     bytes.stop();
     throw error;
   }
+}
+
+/** Whether a text that begins with `head` is what a sensor logs, line by line: Zeek, Suricata EVE, or flows as `guardian extract` writes them. */
+export function isSensorLog(head: string): boolean {
+  return isZeekTsv(head) || isEve(head) || isFlowJsonLines(head) || isZeekJson(head);
 }
 
 function followOptions({ pollMs, signal }: Partial<SourceOptions>) {

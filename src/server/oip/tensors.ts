@@ -1,6 +1,6 @@
 import { FeatureError, type LoadedSchema } from '../../features/index.ts';
 import { ServerError } from '../errors.ts';
-import { checkRows } from '../handle-events.ts';
+import { checkRows } from '../event-bodies.ts';
 
 /** The one input of every model: rows of the schema's columns, row-major. */
 export const INPUT_NAME = 'features';

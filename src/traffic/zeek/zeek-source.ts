@@ -29,6 +29,11 @@ export function isJsonLines(head: string): boolean {
   return /^\s*\{/.test(head);
 }
 
+/** Whether a text that begins with `head` is a Zeek log as JSON: each of its lines names who began the connection. */
+export function isZeekJson(head: string): boolean {
+  return /^\s*\{[^\n]*"id\.orig_h"\s*:/.test(head);
+}
+
 /**
  * Flows of a Zeek conn.log, TSV with its header lines or JSON lines, in the order of the file; a dns.log gives the
  * flow of each exchange and an ssl.log that of each handshake, without counts. Fields are found by
