@@ -22,14 +22,28 @@ export interface ConsistencyProof {
   readonly hashes: readonly string[];
 }
 
+/** How the log is doing. */
+export interface AuditLogHealth {
+  /** Durable entries that no checkpoint covers yet. */
+  readonly unsigned: number;
+  /** Outcomes of what was done that wait for room on the disk. */
+  readonly owed: number;
+  /** Code of what the last append failed with; null where it was good. */
+  readonly appending: string | null;
+  /** Code of what the last checkpoint failed with, as while the key store is away; null where it was good. */
+  readonly signing: string | null;
+}
+
 /** An append-only log that proves what it holds. It has one writer. */
 export interface AuditLog {
   readonly origin: string;
   /** Durable entries. */
   readonly size: number;
+  readonly health: AuditLogHealth;
   /**
    * Appends one entry; resolves with its index once it is durable. Entries appended at the same time share one
-   * fdatasync. Throws `audit.entry-invalid`, `audit.entry-too-large`, `audit.append-failed` (not in the log),
+   * fdatasync. An outcome that finds no room on the disk is refused like any entry, and written by itself once there is
+   * some: what it tells has happened. Throws `audit.entry-invalid`, `audit.entry-too-large`, `audit.append-failed` (not in the log),
    * `audit.broken` (unknown whether it is), `audit.foreign-write`, `audit.closed`.
    */
   append(input: AuditInput): Promise<number>;

@@ -1,4 +1,10 @@
-import type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
+import type {
+  AuditLog,
+  AuditLogHealth,
+  ConsistencyProof,
+  InclusionProof,
+  IndexedEntry,
+} from './audit-log.ts';
 import type { SignedCheckpoint } from './checkpoint.ts';
 import type { AuditEntry, AuditInput } from './entry.ts';
 
@@ -32,6 +38,10 @@ class FencedAuditLog implements AuditLog {
 
   get size(): number {
     return this.#log.size;
+  }
+
+  get health(): AuditLogHealth {
+    return this.#log.health;
   }
 
   append(input: AuditInput): Promise<number> {

@@ -1,4 +1,10 @@
-export type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
+export type {
+  AuditLog,
+  AuditLogHealth,
+  ConsistencyProof,
+  InclusionProof,
+  IndexedEntry,
+} from './audit-log.ts';
 export {
   AUDITABLE_ACTIONS,
   type AuditableAction,

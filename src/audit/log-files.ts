@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { faultPoint, syncFolder } from '../base/index.ts';
+import { faultPoint, isDiskFull, syncFolder } from '../base/index.ts';
 import { AuditError } from './errors.ts';
 import { HASH_BYTES } from './merkle.ts';
 import type { TileHash } from './scan-log.ts';
@@ -61,7 +61,10 @@ export class LogFiles {
     bundle.length += bytes.length;
   }
 
-  /** Writes hashes into their tiles. They are synced with the next checkpoint: until then the entries can give them again. */
+  /**
+   * Writes hashes into their tiles. They are synced with the next checkpoint: until then the entries can give them again.
+   * Throws `audit.append-failed` where there is no room: the same hashes may be written again.
+   */
   async writeHashes(hashes: readonly TileHash[]): Promise<void> {
     for (let i = 0; i < hashes.length; ) {
       const { level, index } = hashes[i]!;
@@ -73,7 +76,7 @@ export class LogFiles {
         run.push(hash);
       }
       const tile = await this.#openTile(level, Math.floor(index / TILE_WIDTH));
-      await writeAt(tile.file, Buffer.concat(run), (index % TILE_WIDTH) * HASH_BYTES);
+      await writeAt(tile.file, Buffer.concat(run), (index % TILE_WIDTH) * HASH_BYTES).catch(noRoom);
       tile.isDirty = true;
       i += run.length;
     }
@@ -111,7 +114,8 @@ export class LogFiles {
     if (held?.isDirty) await held.file.datasync();
     await held?.file.close();
     this.#tiles.delete(level);
-    const tile = { index, file: await openFile(this.#folder, tilePath(level, index)), isDirty: false };
+    const file = await openFile(this.#folder, tilePath(level, index)).catch(noRoom);
+    const tile = { index, file, isDirty: false };
     this.#tiles.set(level, tile);
     return tile;
   }
@@ -136,6 +140,12 @@ async function writeAt(file: FileHandle, bytes: Buffer, position: number): Promi
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
     done += bytesWritten;
   }
+}
+
+/** A write that found no room may be made again; a sync that failed may not. */
+function noRoom(cause: unknown): never {
+  if (!isDiskFull(cause)) throw cause;
+  throw new AuditError('audit.append-failed', 'there is no room for the hashes of the audit log', { cause });
 }
 
 async function takeBack(file: FileHandle, length: number, cause: unknown): Promise<void> {

@@ -2,12 +2,19 @@ import { join } from 'node:path';
 import {
   type Clock,
   faultPoint,
-  type GuardianError,
+  GuardianError,
+  isDiskFull,
   type Milliseconds,
   writeFileAtomic,
 } from '../base/index.ts';
 import { isKeysAway, type KeyStore } from '../crypto/index.ts';
-import type { AuditLog, ConsistencyProof, InclusionProof, IndexedEntry } from './audit-log.ts';
+import type {
+  AuditLog,
+  AuditLogHealth,
+  ConsistencyProof,
+  InclusionProof,
+  IndexedEntry,
+} from './audit-log.ts';
 import { type SignedCheckpoint, signCheckpoint } from './checkpoint.ts';
 import { type AuditEntry, type AuditInput, decodeEntry, encodeEntry } from './entry.ts';
 import { AuditError } from './errors.ts';
@@ -45,6 +52,8 @@ export interface LogState {
   /** The last one that was found while opening and may be stored. */
   readonly resumePoint: ResumePoint | undefined;
   readonly onCheckpoint: ((checkpoint: SignedCheckpoint) => void) | undefined;
+  /** Told once of each reason for which a checkpoint could not be signed in the background, and of undefined when one was. */
+  readonly onSigning: ((failure: string | undefined) => void) | undefined;
   readonly onClose: () => void;
 }
 
@@ -59,6 +68,12 @@ interface Waiting {
 export class MerkleAuditLog implements AuditLog {
   readonly #state: LogState;
   readonly #queue: Waiting[] = [];
+  /** Outcomes that found no room. Their callers were refused; what they tell has happened, so they go first. */
+  #owed: Waiting[] = [];
+  /** Hashes of durable entries that found no room; until they are stored nothing is appended and nothing signed. */
+  #owedHashes: readonly TileHash[] = [];
+  #appending: string | null = null;
+  #signing: string | null = null;
   /** Intents whose outcome waits in the queue. */
   readonly #closing = new Set<number>();
   readonly #bundles: VerifiedBundles;
@@ -90,6 +105,15 @@ export class MerkleAuditLog implements AuditLog {
 
   get size(): number {
     return this.#size;
+  }
+
+  get health(): AuditLogHealth {
+    return {
+      unsigned: this.#size - this.#checkpoint.size,
+      owed: this.#owed.length,
+      appending: this.#broken?.code ?? this.#appending,
+      signing: this.#signing,
+    };
   }
 
   async append(input: AuditInput): Promise<number> {
@@ -135,7 +159,10 @@ export class MerkleAuditLog implements AuditLog {
       return await this.#bundles.read(bundle);
     } catch {
       // The hashes of a tile that has just become full may be on their way to the disk.
-      return this.#inLine(() => this.#bundles.read(bundle));
+      return this.#inLine(async () => {
+        await this.#storeOwedHashes();
+        return await this.#bundles.read(bundle);
+      });
     }
   }
 
@@ -166,12 +193,14 @@ export class MerkleAuditLog implements AuditLog {
     this.#closed = true;
     clearTimeout(this.#timer);
     while (this.#isDraining) await this.#line;
+    // Where there is still no room the intent stays open, and recovery decides at the next start.
+    if (this.#owed.length > 0) await this.#inLine(() => this.#drain());
     try {
       await this.#inLine(async () => {
         if (this.#broken === undefined) await this.#sign();
       }).catch((error: unknown) => {
         // The entries are durable; the next opening covers them.
-        if (!isKeysAway(error)) throw error;
+        if (!isKeysAway(error) && !isNoRoom(error)) throw error;
       });
     } finally {
       await this.#state.files.close();
@@ -222,26 +251,42 @@ export class MerkleAuditLog implements AuditLog {
    * line after each batch, so that a checkpoint on demand does not wait for an endless stream of entries.
    */
   async #drain(): Promise<void> {
-    const batch = this.#queue.splice(0, TILE_WIDTH - (this.#state.range.size % TILE_WIDTH));
+    const room = TILE_WIDTH - (this.#state.range.size % TILE_WIDTH);
+    const owed = this.#owed.splice(0, room);
+    const batch = [...owed, ...this.#queue.splice(0, room - owed.length)];
     try {
-      await this.#write(batch);
+      if (batch.length > 0) await this.#write(batch);
+      this.#appending = null;
     } catch (error) {
-      for (const { entry, reject } of batch) {
-        if (entry.intent !== undefined) this.#closing.delete(entry.intent);
-        reject(error);
-      }
+      this.#refuse(batch, error);
     }
     const isDue = this.size - this.#checkpoint.size >= this.#state.policy.entries;
     if (isDue && this.#broken === undefined) await this.#signInBackground();
     // Nothing awaits from here on, so no append is left behind.
     this.#isDraining = this.#queue.length > 0;
     if (this.#isDraining) void this.#inLine(() => this.#drain());
-    else if (this.#broken === undefined && this.size > this.#checkpoint.size) this.#armTimer();
+    else if (this.#broken === undefined && (this.size > this.#checkpoint.size || this.#owed.length > 0))
+      this.#armTimer();
+  }
+
+  /** What was taken back is not in the log; an outcome is written later all the same, unless the log is broken. */
+  #refuse(batch: readonly Waiting[], error: unknown): void {
+    this.#appending = error instanceof GuardianError ? error.code : 'unknown';
+    const mayGoOn = this.#broken === undefined && isNoRoom(error);
+    const owed: Waiting[] = [];
+    for (const waiting of batch) {
+      const { intent } = waiting.entry;
+      if (intent !== undefined && mayGoOn) owed.push(waiting);
+      else if (intent !== undefined) this.#closing.delete(intent);
+      waiting.reject(error);
+    }
+    this.#owed = [...owed, ...this.#owed];
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
     if (this.#broken !== undefined) throw this.#broken;
     const { files, range, levels, openIntents } = this.#state;
+    await this.#storeOwedHashes();
     const first = range.size;
     try {
       await files.appendEntries(
@@ -262,15 +307,28 @@ export class MerkleAuditLog implements AuditLog {
         this.#closing.delete(entry.intent);
       }
     }
+    hashes.sort((a, b) => a.level - b.level);
     try {
-      await files.writeHashes(hashes.sort((a, b) => a.level - b.level));
+      await files.writeHashes(hashes);
     } catch (cause) {
       // The entries are durable and will be found; but their hashes are not all there, so nothing may follow.
-      this.#failed(cause);
+      if (isNoRoom(cause)) this.#owedHashes = hashes;
+      else this.#failed(cause);
     }
     this.#size = range.size;
     if (range.size % RESUME_SPACING === 0) this.#resumePoints.push(pointAt(range, [...openIntents.keys()]));
     for (const [i, { resolve }] of batch.entries()) resolve(first + i);
+  }
+
+  /** Throws `audit.append-failed` while there is no room. */
+  async #storeOwedHashes(): Promise<void> {
+    if (this.#owedHashes.length === 0) return;
+    try {
+      await this.#state.files.writeHashes(this.#owedHashes);
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
+    this.#owedHashes = [];
   }
 
   /** Only a write that was taken back leaves the log usable. */
@@ -288,6 +346,7 @@ export class MerkleAuditLog implements AuditLog {
     const key = await keys.active('log-signing');
     // After a rotation the same tree is signed anew.
     if (this.#checkpoint.size === range.size && this.#signedBy === key.id) return this.#checkpoint;
+    await this.#storeOwedHashes();
     try {
       await files.syncTiles();
     } catch (cause) {
@@ -301,6 +360,7 @@ export class MerkleAuditLog implements AuditLog {
     faultPoint('audit.checkpoint.after-write');
     this.#checkpoint = checkpoint;
     this.#signedBy = key.id;
+    this.#noteSigning(null);
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#storeResumePoint();
@@ -326,17 +386,33 @@ export class MerkleAuditLog implements AuditLog {
 
   /** What is durable stays so without a checkpoint; a key store that is away is asked again with the next entries. */
   async #signInBackground(): Promise<void> {
-    await this.#sign().catch(() => this.#armTimer());
+    await this.#sign().catch((error: unknown) => {
+      this.#noteSigning(error instanceof GuardianError ? error.code : 'unknown');
+      this.#armTimer();
+    });
+  }
+
+  #noteSigning(failure: string | null): void {
+    if (failure === this.#signing) return;
+    this.#signing = failure;
+    this.#state.onSigning?.(failure ?? undefined);
   }
 
   #armTimer(): void {
     if (this.#closed || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      if (!this.#closed && this.#broken === undefined) void this.#inLine(() => this.#signInBackground());
+      if (this.#closed || this.#broken !== undefined) return;
+      if (this.#owed.length > 0 && !this.#isDraining) void this.#inLine(() => this.#drain());
+      void this.#inLine(() => this.#signInBackground());
     }, this.#state.policy.delayMs);
     this.#timer.unref();
   }
+}
+
+/** Whether the log goes on once there is room on the disk. */
+function isNoRoom(error: unknown): boolean {
+  return isDiskFull(error) || (error instanceof AuditError && error.code === 'audit.append-failed');
 }
 
 /** Adds a hash to the unfinished tile of its level, and a full tile's root to the level above; lists what to store. */

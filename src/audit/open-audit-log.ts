@@ -31,6 +31,8 @@ export interface OpenAuditLogOptions {
   readonly policy?: CheckpointPolicy;
   /** Told of each new checkpoint once it is durable. */
   readonly onCheckpoint?: (checkpoint: SignedCheckpoint) => void;
+  /** Told once of each reason for which checkpoints cannot be signed in the background, and of undefined when one was. */
+  readonly onSigning?: (failure: string | undefined) => void;
 }
 
 /** One writer in this process; that there is one process is the state's lock. */
@@ -101,6 +103,7 @@ async function openIn(folder: string, files: LogFiles, options: OpenAuditLogOpti
     openIntents: intents,
     resumePoint,
     onCheckpoint: options.onCheckpoint,
+    onSigning: options.onSigning,
     onClose: () => openFolders.delete(folder),
   });
   // Read through the log itself, which holds them against the signed root.

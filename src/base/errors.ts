@@ -53,6 +53,11 @@ export const BASE_ERRORS = {
     retry: false,
     says: 'The configuration has an unknown key or a value outside its range; the message names it.',
   },
+  'base.disk-full': {
+    category: 'resource',
+    retry: true,
+    says: 'There is no room left on the disk, or the quota is used up; nothing was written. Make room: it goes on by itself.',
+  },
   'base.export-failed': {
     category: 'resource',
     retry: true,

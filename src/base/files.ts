@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { BaseError } from './errors.ts';
 import { faultPoint } from './fault-point.ts';
 
 /** Makes a rename or a new entry in `folder` survive a power loss. */
@@ -13,9 +14,16 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Whether a call of the file system failed for want of room: ENOSPC, and EDQUOT where a quota is used up. */
+export function isDiskFull(error: unknown): boolean {
+  if (error instanceof BaseError) return error.code === 'base.disk-full';
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+}
+
 /**
  * Replaces `path` whole or not at all: temporary file in the same folder, fsync, rename, fsync of the folder.
- * When this returns, the content is durable. A crash leaves the old file, and perhaps a `.tmp-` file.
+ * When this returns, the content is durable. A crash leaves the old file, and perhaps a `.tmp-` file. Throws
+ * `base.disk-full`, and then the old file stands.
  */
 export async function writeFileAtomic(
   path: string,
@@ -25,13 +33,10 @@ export async function writeFileAtomic(
   const folder = dirname(path);
   const temporary = join(folder, `.tmp-${basename(path)}-${randomBytes(6).toString('hex')}`);
   try {
-    const handle = await open(temporary, 'wx', mode);
-    try {
-      await handle.writeFile(content);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeNew(temporary, content, mode).catch((cause: unknown) => {
+      if (!isDiskFull(cause)) throw cause;
+      throw new BaseError('base.disk-full', `no room on the disk for ${basename(path)}`, { cause });
+    });
     faultPoint('base.files.before-rename');
     await rename(temporary, path);
   } catch (error) {
@@ -40,4 +45,14 @@ export async function writeFileAtomic(
   }
   faultPoint('base.files.after-rename');
   await syncFolder(folder);
+}
+
+async function writeNew(path: string, content: Uint8Array | string, mode: number): Promise<void> {
+  const handle = await open(path, 'wx', mode);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }

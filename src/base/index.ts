@@ -18,7 +18,7 @@ export {
   type GuardianErrorOptions,
 } from './errors.ts';
 export { armFaultPoints, type FaultHandler, faultPoint } from './fault-point.ts';
-export { syncFolder, writeFileAtomic } from './files.ts';
+export { isDiskFull, syncFolder, writeFileAtomic } from './files.ts';
 export {
   instantiateKernel,
   type KernelMemory,
@@ -42,6 +42,7 @@ export {
   type HistogramMetric,
   LATENCY_BUCKETS,
   type Labels,
+  type Measured,
   Metrics,
 } from './metrics.ts';
 export { OtlpExporter, otlpConfigSchema } from './otlp-exporter.ts';
