@@ -7,6 +7,12 @@ const load = createRequire(import.meta.url);
 /** Label values come from closed sets (codes, verdicts), never from the wire: series stay bounded. */
 export type Labels = Readonly<Record<string, string>>;
 
+/** One series and its value now. */
+export interface Measured {
+  readonly labels: Labels;
+  readonly value: number;
+}
+
 export interface CounterMetric {
   add(labels: Labels, by?: number): void;
 }
@@ -68,6 +74,26 @@ export class Metrics {
       registers: [this.#registry],
       collect() {
         this.set(read());
+      },
+    });
+  }
+
+  /** Values of several series that are asked for; `read` is called at each scrape, and what it does not name is gone. */
+  measured(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: () => Promise<readonly Measured[]>,
+  ): void {
+    const gauge = new this.#prometheus.Gauge({
+      name: `guardian_${name}`,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.#registry],
+      async collect() {
+        const found = await read();
+        gauge.reset();
+        for (const { labels, value } of found) gauge.set({ ...labels }, value);
       },
     });
   }

@@ -6,13 +6,7 @@ import {
   PRODUCT,
   type Triage,
 } from '../alerts/index.ts';
-import {
-  type AuditLog,
-  auditCoverage,
-  type CheckpointPublisher,
-  type Denial,
-  DenialCollapser,
-} from '../audit/index.ts';
+import { type AuditLog, type CheckpointPublisher, type Denial, DenialCollapser } from '../audit/index.ts';
 import {
   type Clock,
   type ConfigOrigin,
@@ -50,6 +44,7 @@ import type { BlobStore, Database, StateOwner } from '../storage/index.ts';
 import type { FlowBatch } from '../traffic/index.ts';
 import { AliasWatch, LOOK_EVERY_MS } from './alias-watch.ts';
 import type { CertificateNotes } from './certificate-notes.ts';
+import { observeCondition } from './condition-metrics.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
 import { observeInference } from './inference-metrics.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
@@ -199,6 +194,7 @@ export class Guardian {
     this.#modelNotes = parts.modelNotes;
     this.#modelNotes.observe(metrics, engine);
     observeInference(metrics, engine);
+    observeCondition(metrics, this);
     this.rollouts = new ModelRollouts({
       ...{ registry, engine, log, logger, configured: this.config.inference.rollouts },
       hold: (verified) => this.#models.hold(verified),
@@ -215,11 +211,6 @@ export class Guardian {
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
     this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
     this.metrics.gauge('audit_entries', 'Entries of the audit log.', () => this.log.size);
-    this.metrics.gauge(
-      'audit_coverage',
-      'Audited actions over all auditable actions, 0 to 1.',
-      () => auditCoverage().share,
-    );
     this.metrics.gauge(
       'audit_witnessed_size',
       'Entries under the last checkpoint that has the cosignatures wanted.',
@@ -249,7 +240,6 @@ export class Guardian {
         : new OtlpExporter({
             ...{ config: { ...otlp, url }, metrics, clock, logger, version: PRODUCT.version },
           });
-    this.metrics.gauge('resident_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss());
   }
 
   /** Verifies the model a reference names and puts it in place. Throws `registry.*`, `inference.*`. */
