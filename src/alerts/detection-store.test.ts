@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { makeJudged, TRAFFIC_START } from '../../test/support/judged.ts';
 import { ManualClock } from '../base/index.ts';
-import { type Database, openDatabase } from '../storage/index.ts';
+import { type Database, openDatabase, StorageError } from '../storage/index.ts';
 import type { Detection } from './detection.ts';
 import { DetectionStore, type DetectionStoreOptions } from './detection-store.ts';
 import { AlertsError } from './errors.ts';
@@ -55,6 +55,48 @@ suite('the detection store', () => {
     assert.equal((await store.list({ source: '10.0.0.5' })).length, 1);
     assert.deepEqual(store.stats.stored, { create: 1, update: 1, close: 1 });
   });
+
+  test('stores what an event came to with the findings it raised', async (t) => {
+    const { store, db } = await openStore(t);
+    const event = (id: string, source: string) => ({
+      ...{ id, stream: 'gate', records: [exfiltration(source)], untilMs: TRAFFIC_START },
+      body: { flows: 1 },
+    });
+    const raised = await store.recordEvents([event('e1', '10.0.0.5'), event('e2', '10.0.0.6')]);
+    assert.equal(raised.length, 2);
+    const body = { flows: 1, detections: [raised[0]?.uid] };
+    assert.deepEqual(await db.eventResults.find('e1'), { id: 'e1', time: NOW, body });
+  });
+
+  for (const isCommitted of [false, true]) {
+    const answer = isCommitted ? 'committed and not answered' : 'lost';
+    test(`stores a finding and its event once where the first write was ${answer}`, async (t) => {
+      const { db } = await openStore(t);
+      let failures = 1;
+      const lossy = async (...given: Parameters<typeof db.detections.saveDetections>) => {
+        const isLost = failures-- > 0;
+        if (!isLost || isCommitted) await db.detections.saveDetections(...given);
+        if (isLost) throw new StorageError('storage.database-unreachable', 'gone');
+      };
+      const queries = new Proxy(db.detections, {
+        get: (target, name) => {
+          const member: unknown = name === 'saveDetections' ? lossy : Reflect.get(target, name, target);
+          return typeof member === 'function' ? member.bind(target) : member;
+        },
+      });
+      const { store } = await openStore(t, { queries, results: db.eventResults });
+      const subscription = store.subscribe();
+      const event = { id: 'e1', stream: 'gate', untilMs: TRAFFIC_START, body: {} };
+      const records = [exfiltration('10.0.0.5')];
+      await assert.rejects(store.recordEvents([{ ...event, records }]), { code: 'alerts.not-stored' });
+      const [stored] = await store.flush();
+      assert.deepEqual(await store.flush(), []);
+      assert.deepEqual([stored?.flows, store.stats.stored.create, store.stats.unsaved], [1, 1, 0]);
+      assert.equal((await subscription.next()).value?.uid, stored?.uid);
+      assert.equal(await db.detections.countDetections(), 1);
+      assert.equal(await db.eventResults.count(), 1);
+    });
+  }
 
   test('tells subscribers what was stored, each at its own pace', async (t) => {
     const { store } = await openStore(t);

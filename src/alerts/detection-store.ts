@@ -1,6 +1,12 @@
 import type { z } from 'zod';
 import type { Clock, Milliseconds } from '../base/index.ts';
-import type { DetectionListOptions, DetectionQueries, DetectionRow } from '../storage/index.ts';
+import type {
+  DetectionListOptions,
+  DetectionQueries,
+  DetectionRow,
+  EventResultQueries,
+  EventResultRow,
+} from '../storage/index.ts';
 import { type AlertsConfig, type alertsConfigSchema, readAlertsConfig } from './config.ts';
 import { type Detection, readDetection } from './detection.ts';
 import { AlertsError } from './errors.ts';
@@ -14,12 +20,25 @@ export interface DetectionStoreOptions {
     DetectionQueries,
     'saveDetections' | 'listDetections' | 'findDetection' | 'listOutbox' | 'confirmOutbox'
   >;
+  /** Where results of events can be looked for; needed by `recordEvents` alone. */
+  readonly results?: Pick<EventResultQueries, 'findStored'>;
   readonly clock: Clock;
   readonly config?: z.input<typeof alertsConfigSchema>;
   readonly suppression?: SuppressionList;
   readonly newUid?: () => string;
   /** Called when states and their notices are stored. */
   readonly onStored?: () => void;
+}
+
+/** What a queued event came to, on its way into the store. */
+export interface FinishedEvent {
+  readonly id: string;
+  readonly stream: string;
+  readonly records: readonly JudgedRecord[];
+  /** The latest end of its flows: findings that have been still for a window then are closed. */
+  readonly untilMs: Milliseconds;
+  /** Kept with its result; the uids of the findings that it raised or changed come beside it as `detections`. */
+  readonly body: Readonly<Record<string, unknown>>;
 }
 
 export interface AlertsStats {
@@ -55,6 +74,11 @@ export class DetectionStore {
   readonly #subscriptions = new Set<Subscription>();
   /** By uid and activity: a later state replaces an earlier one that was not stored yet. */
   readonly #unsaved = new Map<string, Detection>();
+  /** Results of events that were not stored yet, by event. */
+  readonly #unsavedResults = new Map<string, EventResultRow>();
+  readonly #results: DetectionStoreOptions['results'];
+  /** A write failed, and whether it was committed is not known. */
+  #isUnsure = false;
   readonly #stored = { create: 0, update: 0, close: 0 };
   #suppression: SuppressionList;
   #suppressed = 0;
@@ -65,6 +89,7 @@ export class DetectionStore {
 
   constructor(options: DetectionStoreOptions) {
     this.#queries = options.queries;
+    this.#results = options.results;
     this.#clock = options.clock;
     this.#suppression = options.suppression ?? new SuppressionList();
     this.#config = readAlertsConfig(options.config);
@@ -91,6 +116,28 @@ export class DetectionStore {
   record(records: readonly JudgedRecord[], stream = DEFAULT_STREAM): Promise<readonly Detection[]> {
     const { findings, displaced } = this.#findingsOf(stream);
     return this.#keep([...displaced, ...findings.add(records)]);
+  }
+
+  /**
+   * As `record` and `advance` for events none of which has a result yet: their results are stored in the transaction of
+   * the states they made, so that a crash leaves both or neither. Throws `alerts.not-stored`: they are kept here, and
+   * `flush` tries again; given in again they would count twice.
+   */
+  recordEvents(events: readonly FinishedEvent[]): Promise<readonly Detection[]> {
+    const states: Detection[] = [];
+    for (const { id, stream, records, untilMs, body } of events) {
+      const { findings, displaced } = this.#findingsOf(stream);
+      const own = [...findings.add(records), ...findings.advance(untilMs)];
+      states.push(...displaced, ...own);
+      const detections = [...new Set(own.map(({ uid }) => uid))];
+      this.#unsavedResults.set(id, { id, time: this.#clock.now(), body: { ...body, detections } });
+    }
+    return this.#keep(states);
+  }
+
+  /** Stores what could not be stored before. Throws `alerts.not-stored`. */
+  flush(): Promise<readonly Detection[]> {
+    return this.#keep([]);
   }
 
   /** Closes findings that have been still for a window at this time of the stream. Throws `alerts.not-stored`. */
@@ -187,26 +234,62 @@ export class DetectionStore {
   }
 
   async #save(): Promise<readonly Detection[]> {
+    const told = await this.#settle();
     const entries = [...this.#unsaved];
-    if (entries.length === 0) return [];
+    const results = [...this.#unsavedResults.values()];
+    if (entries.length === 0 && results.length === 0) return told;
     try {
       await this.#queries.saveDetections(
         entries.map(([, state]) => ({ activity: state.activity, row: rowOf(state) })),
+        results,
       );
     } catch (error) {
-      throw new AlertsError('alerts.not-stored', `${entries.length} states of findings wait`, {
-        cause: error,
-      });
+      this.#isUnsure = true;
+      throw notStored(entries.length, error);
     }
+    this.#isUnsure = false;
+    for (const { id } of results) this.#unsavedResults.delete(id);
+    this.#tell(entries);
+    return [...told, ...entries.map(([, state]) => state)];
+  }
+
+  /**
+   * After a write that failed: what of it was committed all the same, because the answer alone was lost, must not be
+   * inserted again. Updates may be: they replace.
+   */
+  async #settle(): Promise<readonly Detection[]> {
+    if (!this.#isUnsure) return [];
+    const there: [string, Detection][] = [];
+    try {
+      for (const entry of this.#unsaved) {
+        const [, { activity, uid }] = entry;
+        if (activity === 'create' && (await this.#queries.findDetection(uid)) !== undefined)
+          there.push(entry);
+      }
+      const stored = await this.#results?.findStored([...this.#unsavedResults.keys()]);
+      for (const id of stored ?? []) this.#unsavedResults.delete(id);
+    } catch (error) {
+      throw notStored(this.#unsaved.size, error);
+    }
+    this.#isUnsure = false;
+    this.#tell(there);
+    return there.map(([, state]) => state);
+  }
+
+  /** Stored: counted, and told to who listens. */
+  #tell(entries: readonly (readonly [string, Detection])[]): void {
     for (const [key, state] of entries) {
       if (this.#unsaved.get(key) === state) this.#unsaved.delete(key);
       this.#stored[state.activity]++;
       if (state.suppressedBy !== undefined) this.#suppressed++;
       else for (const subscription of this.#subscriptions) subscription.push(state);
     }
-    this.#onStored?.();
-    return entries.map(([, state]) => state);
+    if (entries.length > 0) this.#onStored?.();
   }
+}
+
+function notStored(states: number, cause: unknown): AlertsError {
+  return new AlertsError('alerts.not-stored', `${states} states of findings wait`, { cause });
 }
 
 function rowOf(state: Detection): DetectionRow {

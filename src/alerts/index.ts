@@ -1,6 +1,11 @@
 export { type AlertsConfig, alertsConfigSchema, readAlertsConfig } from './config.ts';
 export { type Detection, type FlowSample, type Party, readDetection } from './detection.ts';
-export { type AlertsStats, DetectionStore, type DetectionStoreOptions } from './detection-store.ts';
+export {
+  type AlertsStats,
+  DetectionStore,
+  type DetectionStoreOptions,
+  type FinishedEvent,
+} from './detection-store.ts';
 export { ALERTS_ERRORS, AlertsError, type AlertsErrorCode } from './errors.ts';
 export { escapeDeep, escapeQuoted, escapeWire } from './escape.ts';
 export type { JudgedRecord } from './finding.ts';

@@ -1,5 +1,5 @@
 import { faultPoint } from '../base/index.ts';
-import { StorageError } from './errors.ts';
+import { isDatabaseAway, StorageError } from './errors.ts';
 import type { Queries, Writing } from './tables.ts';
 
 /** One row as a database gives it. */
@@ -18,9 +18,15 @@ export interface ConnectionKind {
 export class Connection {
   readonly #kind: ConnectionKind;
   #isClosed = false;
+  #failing: string | null = null;
 
   constructor(kind: ConnectionKind) {
     this.#kind = kind;
+  }
+
+  /** Code of what keeps the database from answering, as the last query found it; null where that was answered. */
+  get failing(): string | null {
+    return this.#failing;
   }
 
   async read<T>(work: (queries: Queries) => Promise<T>): Promise<T> {
@@ -53,10 +59,14 @@ export class Connection {
   async #guard<T>(work: () => Promise<T>): Promise<T> {
     if (this.#isClosed) throw new StorageError('storage.database-failed', 'the database is closed');
     try {
-      return await work();
-    } catch (error) {
-      if (error instanceof StorageError) throw error;
-      throw this.#kind.explain(error) ?? error;
+      const value = await work();
+      this.#failing = null;
+      return value;
+    } catch (cause) {
+      const error = cause instanceof StorageError ? cause : (this.#kind.explain(cause) ?? cause);
+      // A query that was answered with a refusal says that somebody answers.
+      if (error instanceof StorageError) this.#failing = isDatabaseAway(error) ? error.code : null;
+      throw error;
     }
   }
 }

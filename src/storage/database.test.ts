@@ -41,7 +41,7 @@ describe('database file', () => {
     assert.deepEqual(await db.versions.find('flow', '1.0.0'), VERSION);
     const raw = new DatabaseSync(path, { readOnly: true });
     assert.equal(raw.prepare('PRAGMA journal_mode').get()?.journal_mode, 'wal');
-    assert.equal(raw.prepare('PRAGMA user_version').get()?.user_version, 4);
+    assert.equal(raw.prepare('PRAGMA user_version').get()?.user_version, 5);
     raw.close();
   });
 

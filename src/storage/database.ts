@@ -3,6 +3,7 @@ import { AccessKeyQueries } from './access-keys.ts';
 import { AliasQueries } from './aliases.ts';
 import type { Connection } from './connection.ts';
 import { DetectionQueries } from './detections.ts';
+import { EventResultQueries } from './event-results.ts';
 import { SettingQueries } from './settings.ts';
 import { openSqlite } from './sqlite-connection.ts';
 import { SuppressionQueries } from './suppressions.ts';
@@ -20,6 +21,9 @@ export interface Database {
   readonly settings: SettingQueries;
   readonly verdicts: VerdictQueries;
   readonly suppressions: SuppressionQueries;
+  readonly eventResults: EventResultQueries;
+  /** Code of what keeps the database from answering, as the last query found it; null where that was answered. */
+  failing(): string | null;
   close(): Promise<void>;
 }
 
@@ -43,6 +47,8 @@ export function databaseOver(connection: Connection, wraps: WrapStore): Database
     settings: new SettingQueries(connection),
     verdicts: new VerdictQueries(connection),
     suppressions: new SuppressionQueries(connection),
+    eventResults: new EventResultQueries(connection),
+    failing: () => connection.failing,
     close: () => connection.close(),
   };
 }

@@ -2,6 +2,7 @@ import type { SelectQueryBuilder } from 'kysely';
 import type { Milliseconds } from '../base/index.ts';
 import { type Connection, isRecord, parseColumn, type Row } from './connection.ts';
 import { StorageError } from './errors.ts';
+import { type EventResultRow, insertEventResults } from './event-results.ts';
 import type { Tables, Writing } from './tables.ts';
 
 /** A detection as it is kept: the whole of it as JSON, and beside it what is searched for. */
@@ -61,12 +62,17 @@ export class DetectionQueries {
     await this.saveDetections([{ activity, row }]);
   }
 
-  /** Many changes in one transaction, which costs one sync of the disk instead of one each. All or none. */
+  /**
+   * Many changes in one transaction, which costs one sync of the disk instead of one each, and with them the results of
+   * the events they come from. All or none.
+   */
   async saveDetections(
     changes: readonly { readonly activity: OutboxActivity; readonly row: DetectionRow }[],
+    results: readonly EventResultRow[] = [],
   ): Promise<void> {
-    if (changes.length === 0) return;
+    if (changes.length === 0 && results.length === 0) return;
     await this.#db.write(async (db) => {
+      await insertEventResults(db, results);
       for (const batch of batchesOf(changes)) await saveBatch(db, batch);
     });
   }

@@ -52,6 +52,16 @@ export const STORAGE_ERRORS = {
     retry: false,
     says: 'The database could not be opened, read or written; the cause says why.',
   },
+  'storage.database-away': {
+    category: 'resource',
+    retry: true,
+    says: 'SQLite cannot use its file for now: the disk fails, or another process holds a lock on it. Nothing was changed.',
+  },
+  'storage.disk-full': {
+    category: 'resource',
+    retry: true,
+    says: 'There is no room on the disk for the database; nothing was changed. Make room: it goes on by itself.',
+  },
   'storage.database-unreachable': {
     category: 'resource',
     retry: true,
@@ -170,6 +180,17 @@ export class StorageError extends GuardianError {
   constructor(code: StorageErrorCode, message: string, options?: GuardianErrorOptions) {
     super(STORAGE_ERRORS, code, message, options);
   }
+}
+
+const AWAY: ReadonlySet<string> = new Set([
+  'storage.database-away',
+  'storage.disk-full',
+  'storage.database-unreachable',
+] satisfies StorageErrorCode[]);
+
+/** Whether an error is that the database cannot be asked for now; and not that something is wrong in it. */
+export function isDatabaseAway(error: unknown): boolean {
+  return error instanceof StorageError && AWAY.has(error.code);
 }
 
 /** Whether an error is that this process is not the writer any more, or cannot know; and not that something is wrong. */

@@ -11,7 +11,14 @@ export {
   type OutboxActivity,
   type OutboxRow,
 } from './detections.ts';
-export { isWriterAway, STORAGE_ERRORS, StorageError, type StorageErrorCode } from './errors.ts';
+export {
+  isDatabaseAway,
+  isWriterAway,
+  STORAGE_ERRORS,
+  StorageError,
+  type StorageErrorCode,
+} from './errors.ts';
+export { EventResultQueries, type EventResultRow } from './event-results.ts';
 export { claimLogFolder } from './log-folder.ts';
 export { type PostgresConfig, parsePostgresUrl, postgresConfigSchema } from './postgres-config.ts';
 export {

@@ -262,6 +262,29 @@ export const MIGRATIONS: readonly Migration[] = [
     down: both('DROP TABLE verdicts; DROP TABLE suppressions;'),
     empty: ['verdicts', 'suppressions'],
   },
+  {
+    about: 'what queued events came to',
+    up: {
+      sqlite: `
+  CREATE TABLE event_results (
+    id TEXT NOT NULL PRIMARY KEY,
+    time INTEGER NOT NULL,
+    body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX event_results_by_time ON event_results (time);
+  `,
+      postgres: `
+  CREATE TABLE event_results (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    time BIGINT NOT NULL,
+    body TEXT NOT NULL
+  );
+  CREATE INDEX event_results_by_time ON event_results (time);
+  `,
+    },
+    down: both('DROP TABLE event_results;'),
+    empty: ['event_results'],
+  },
 ];
 
 /**

@@ -19,7 +19,7 @@ import { type LeasedDatabase, openPostgresDatabase } from './postgres-database.t
 import { migratePostgres } from './postgres-migrate.ts';
 
 const TABLES =
-  'versions, alias_history, aliases, detections, outbox, access_keys, settings, verdicts, suppressions';
+  'versions, alias_history, aliases, detections, outbox, access_keys, settings, verdicts, suppressions, event_results';
 
 test('PostgreSQL is installed', (t) => void requirePostgres(t));
 

@@ -6,6 +6,14 @@ import { makePrivateFile } from './private-file.ts';
 import { sqliteDialect } from './sqlite-dialect.ts';
 import type { Tables } from './tables.ts';
 
+/** Who waits for a lock holds up everything else of this thread; nobody else should have one on a file of ours. */
+const BUSY_MS = 50;
+
+/** Result codes, https://sqlite.org/rescode.html. */
+const SQLITE_FULL = 13;
+/** SQLITE_BUSY, LOCKED, READONLY (as after a remount), IOERR, CANTOPEN, PROTOCOL: of the file's surroundings, not of what is in it. */
+const AWAY: ReadonlySet<number> = new Set([5, 6, 8, 10, 14, 15]);
+
 /**
  * Opens or makes the file (mode 0600) and brings its tables up to date. In WAL mode with `synchronous = FULL`: what is
  * committed is on the disk. Throws `storage.database-newer` and `storage.database-failed`.
@@ -36,6 +44,7 @@ function openMigrated(path: string, format: number): DatabaseSync {
   try {
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF');
     migrate(database, format);
+    database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
     return database;
   } catch (cause) {
     database.close();
@@ -66,8 +75,15 @@ function explain(cause: unknown): StorageError | undefined {
   if (cause.errcode === 787) {
     return new StorageError('storage.row-missing', 'the row points to one that is not there', { cause });
   }
+  const primary = cause.errcode & 0xff;
+  if (primary === SQLITE_FULL) {
+    return new StorageError('storage.disk-full', 'there is no room for the database', { cause });
+  }
+  if (AWAY.has(primary)) {
+    return new StorageError('storage.database-away', `SQLite answered ${cause.errcode}`, { cause });
+  }
   // SQLITE_CONSTRAINT is 19; the kind of constraint stands in the higher bits.
-  if ((cause.errcode & 0xff) === 19) {
+  if (primary === 19) {
     return new StorageError('storage.row-exists', 'the row contradicts one that is there', { cause });
   }
   return new StorageError('storage.database-failed', 'the query failed', { cause });

@@ -66,6 +66,7 @@ export interface Tables {
     principal: string;
     created: number;
   };
+  event_results: { id: string; time: number; body: string };
 }
 
 export type Queries = Kysely<Tables>;

@@ -248,6 +248,37 @@ export function databaseContract(house: () => DatabaseHouse): void {
     });
   });
 
+  describe('results of events', () => {
+    const result = (id: string, time = 1_000) => ({ id, time, body: { flows: 3 } });
+
+    test('come with the detections of their event, or not at all', async () => {
+      const { db } = house();
+      const create = (uid: string) => ({ activity: 'create' as const, row: detection(uid) });
+      await db.detections.saveDetections([create('a')], [result('e1'), result('e2')]);
+      assert.deepEqual(await db.eventResults.find('e1'), result('e1'));
+      assert.equal(await db.eventResults.find('e3'), undefined);
+      assert.deepEqual([...(await db.eventResults.findStored(['e1', 'e3', 'e2']))].sort(), ['e1', 'e2']);
+      // The same result again, with a detection that must not come with it.
+      await assert.rejects(db.detections.saveDetections([create('b')], [result('e3'), result('e1')]), {
+        code: 'storage.row-exists',
+      });
+      assert.equal(await db.detections.findDetection('b'), undefined);
+      await assert.rejects(db.detections.saveDetections([create('a')], [result('e3')]), {
+        code: 'storage.row-exists',
+      });
+      assert.equal(await db.eventResults.count(), 2);
+    });
+
+    test('are forgotten by their age', async () => {
+      const { db } = house();
+      const many = Array.from({ length: 600 }, (_, i) => result(`e${i}`, i + 0.5));
+      await db.detections.saveDetections([], many);
+      assert.equal((await db.eventResults.findStored(many.map(({ id }) => id))).size, 600);
+      await db.eventResults.forgetBefore(590);
+      assert.equal(await db.eventResults.count(), 10);
+    });
+  });
+
   describe('access keys and settings', () => {
     test('an access key is added, found, listed and revoked once', async () => {
       const { db } = house();
