@@ -1,6 +1,7 @@
 export { findDisagreement, TOLERANCE } from './backend/agreement.ts';
 export { CpuBackend } from './backend/cpu-backend.ts';
 export { MEASURED_COLUMNS, runOperation, type Sample, sampleOf } from './backend/crossover.ts';
+export { DeviceBuffers } from './backend/device-buffers.ts';
 export {
   BACKEND_OPERATIONS,
   type BinColumn,
@@ -12,7 +13,7 @@ export {
 } from './backend/feature-backend.ts';
 export { MeasuredBackend } from './backend/measured-backend.ts';
 export { mayHaveGpu, observeBackend, openBackend } from './backend/open-backend.ts';
-export { openDevice } from './backend/open-device.ts';
+export { type OpenedDevice, openDevice } from './backend/open-device.ts';
 export { WebGpuBackend } from './backend/webgpu-backend.ts';
 export { type HostAggregate, HostAggregates } from './cache/host-aggregates.ts';
 export { IndicatorCache } from './cache/indicator-cache.ts';

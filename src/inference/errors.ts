@@ -88,10 +88,30 @@ export const INFERENCE_ERRORS = {
     retry: false,
     says: 'The model is a foreign graph and onnxruntime-node is not installed; the message says how to.',
   },
+  'inference.device-lost': {
+    category: 'resource',
+    retry: true,
+    says: 'The GPU is gone, or refused a batch. The CPU scored it; the GPU is tried again after a pause.',
+  },
+  'inference.device-wrong': {
+    category: 'resource',
+    retry: false,
+    says: 'The GPU gave another answer than the CPU. The CPU scored the batch; the GPU is not used again until a restart.',
+  },
   'inference.unexpected-model': {
     category: 'model',
     retry: false,
     says: 'The model is not the one that the configuration expects; the message says what differs.',
+  },
+  'inference.offer-refused': {
+    category: 'security',
+    retry: false,
+    says: 'What came over the bus as a model, a list of models or a batch does not have its form or its digest; it was not used.',
+  },
+  'inference.trust-invalid': {
+    category: 'validation',
+    retry: false,
+    says: 'The file of keys and roots whose models a worker takes cannot be read, or holds none.',
   },
   'inference.config-invalid': {
     category: 'validation',

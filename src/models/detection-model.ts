@@ -174,7 +174,7 @@ export class BoostedModel implements DetectionModel {
         out.probability[from + r] = calibrate(calibration, margins[r] as number);
         // Read back: the float32 that the caller will compare decides.
         const p = out.probability[from + r] as number;
-        out.kind[from + r] = p >= threshold ? this.#bestKind(values, from + r) : -1;
+        out.kind[from + r] = p >= threshold ? this.bestKind(values, from + r) : -1;
       }
     }
   }
@@ -235,8 +235,10 @@ export class BoostedModel implements DetectionModel {
     return this.#compiled;
   }
 
-  /** The kind with the largest margin; the softmax would not change which. */
-  #bestKind(values: Float32Array, row: number): number {
+  /**
+   * The kind with the largest margin of a row of checked values, -1 without a kind stage; the softmax would not change which.
+   */
+  bestKind(values: Float32Array, row: number): number {
     if (this.parts.kindStage === undefined) return -1;
     const margin = this.#kindMargin;
     let best = -1;

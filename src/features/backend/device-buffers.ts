@@ -60,6 +60,16 @@ export class DeviceBuffers {
     return buffer;
   }
 
+  /** Whoever the table was made for is gone. */
+  forget(key: object): void {
+    const held = this.#held.get(key);
+    if (held === undefined) return;
+    held.buffer.destroy();
+    this.#held.delete(key);
+    this.#inUse.delete(key);
+    this.#bytes -= held.bytes;
+  }
+
   /** The operation is over: its buffers may be evicted. */
   release(): void {
     this.#inUse.clear();
