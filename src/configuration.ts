@@ -8,7 +8,7 @@ import {
   type ResolvedConfiguration,
   resolveConfiguration,
 } from './base/index.ts';
-import { busConfigSchema } from './bus/index.ts';
+import { busConfigSchema, queueConfigSchema } from './bus/index.ts';
 import { CryptoError, parsePkcs11Uri } from './crypto/index.ts';
 import { featuresConfigSchema } from './features/index.ts';
 import { inferenceConfigSchema } from './inference/index.ts';
@@ -282,6 +282,7 @@ export const configurationSchema = z.strictObject({
   monitor: monitorConfigSchema.prefault({}),
   storage: storageConfigSchema.prefault({}),
   bus: busConfigSchema.prefault({}),
+  queue: queueConfigSchema.prefault({}),
   server: serverConfigSchema.prefault({}),
   metrics: z.strictObject({ otlp: otlpConfigSchema.prefault({}) }).prefault({}),
   log: z

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Bus } from './bus.ts';
 import { MemoryBus } from './memory-bus.ts';
-import { connectNats } from './nats-bus.ts';
+import { connectNats, NATS_DEFAULTS } from './nats-bus.ts';
 
 const file = (about: string) => z.string().min(1).max(4_096).nullable().default(null).describe(about);
 
@@ -20,13 +20,19 @@ export const busConfigSchema = z.strictObject({
   user: z.string().min(1).max(256).nullable().default(null),
   passwordFile: file('holds the password of that user'),
   tokenFile: file('holds a token'),
+  topicBytes: z
+    .int()
+    .min(1_048_576)
+    .max(2 ** 40)
+    .default(NATS_DEFAULTS.maxTopicBytes)
+    .describe('what one topic holds on the server at most; its disk is set aside when the topic is made'),
 });
 
 export type BusConfig = z.output<typeof busConfigSchema>;
 
 /** The bus that is configured. Throws `bus.address-refused`, `bus.unreachable`. */
-export async function openBus({ url, ...files }: BusConfig): Promise<Bus> {
-  if (url === null) return new MemoryBus();
+export async function openBus({ url, topicBytes, ...files }: BusConfig): Promise<Bus> {
+  if (url === null) return new MemoryBus({ maxTopicBytes: topicBytes });
   const given = Object.fromEntries(Object.entries(files).filter(([, value]) => value !== null));
-  return await connectNats({ server: url, ...given });
+  return await connectNats({ server: url, maxTopicBytes: topicBytes, ...given });
 }

@@ -24,7 +24,7 @@ export interface NatsBusOptions extends NatsAddress {
   readonly timeoutMs: Milliseconds;
 }
 
-export const NATS_DEFAULTS = { maxTopicBytes: 1024 * 1024 * 1024, timeoutMs: 5_000 } as const;
+export const NATS_DEFAULTS = { maxTopicBytes: 64 * 1024 * 1024, timeoutMs: 5_000 } as const;
 
 /** The packages of NATS, loaded when a bus is connected to and not before. */
 interface Packages {
