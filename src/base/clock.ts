@@ -16,13 +16,14 @@ export const systemClock: Clock = {
 /** A clock that stands still until it is moved. */
 export class ManualClock implements Clock {
   #now: Milliseconds;
+  #jumped: Milliseconds = 0;
 
   constructor(start: Milliseconds = Date.UTC(2026, 0, 1)) {
     this.#now = start;
   }
 
   now(): Milliseconds {
-    return this.#now;
+    return this.#now + this.#jumped;
   }
 
   monotonic(): Milliseconds {
@@ -31,5 +32,10 @@ export class ManualClock implements Clock {
 
   advance(by: Milliseconds): void {
     this.#now += by;
+  }
+
+  /** The wall clock is set, ahead or back; no time passes. */
+  jump(by: Milliseconds): void {
+    this.#jumped += by;
   }
 }

@@ -48,4 +48,5 @@ export {
 export { OtlpExporter, otlpConfigSchema } from './otlp-exporter.ts';
 export { SeededRandom } from './random.ts';
 export { RETRY_DEFAULTS, type RetryOptions, retryWhere } from './retry.ts';
+export { JUMP_MS, SteadyTime } from './steady-time.ts';
 export type { Bytes, Digest, Milliseconds, Probability } from './units.ts';

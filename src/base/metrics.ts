@@ -78,7 +78,10 @@ export class Metrics {
     });
   }
 
-  /** Values of several series that are asked for; `read` is called at each scrape, and what it does not name is gone. */
+  /**
+   * Values of several series that are asked for; `read` is called at each scrape, and what it does not name is gone. Where it
+   * fails, as while a database is away, this metric is left out and the others are told.
+   */
   measured(
     name: string,
     help: string,
@@ -91,7 +94,7 @@ export class Metrics {
       labelNames: [...labelNames],
       registers: [this.#registry],
       async collect() {
-        const found = await read();
+        const found = await read().catch(() => []);
         gauge.reset();
         for (const { labels, value } of found) gauge.set({ ...labels }, value);
       },

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { type Clock, GuardianError, type Milliseconds } from '../../base/index.ts';
+import { type Clock, GuardianError, type Milliseconds, SteadyTime } from '../../base/index.ts';
 import type { OutboxRow } from '../../storage/index.ts';
 import { type Detection, readDetection } from '../detection.ts';
 import { AlertsError } from '../errors.ts';
@@ -52,6 +52,8 @@ const FIRST_BACKOFF_MS = 500;
 export class SinkLoop {
   readonly #parts: SinkLoopParts;
   readonly #stop = new AbortController();
+  /** A clock that was set ahead must not make every notice too old. */
+  readonly #steady: SteadyTime;
   /** Beyond the cursor, dealt with already. */
   readonly #done = new Set<number>();
   #cursor: number;
@@ -66,6 +68,7 @@ export class SinkLoop {
   constructor(parts: SinkLoopParts, cursor: number) {
     this.#parts = parts;
     this.#cursor = cursor;
+    this.#steady = new SteadyTime(parts.clock);
   }
 
   get cursor(): number {
@@ -180,7 +183,7 @@ export class SinkLoop {
   }
 
   async #deliver(detection: Detection): Promise<void> {
-    const { sink, clock, giveUpAfterMs } = this.#parts;
+    const { sink, giveUpAfterMs } = this.#parts;
     try {
       await sink.send(detection, this.#stop.signal);
       this.#delivered++;
@@ -188,7 +191,7 @@ export class SinkLoop {
       if (this.#stop.signal.aborted) throw error;
       this.#failures++;
       const isRefused = error instanceof AlertsError && error.code === 'alerts.notice-refused';
-      const isExpired = clock.now() - detection.modifiedMs > giveUpAfterMs;
+      const isExpired = this.#steady.now() - detection.modifiedMs > giveUpAfterMs;
       if (!isRefused && !isExpired) throw error;
       const because = isRefused ? 'refused' : 'expired';
       await this.#lose({ uid: detection.uid, key: noticeKey(detection), because, error });
