@@ -1,12 +1,14 @@
+import { availableParallelism } from 'node:os';
 import type { z } from 'zod';
 import type { Clock, Digest } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
-import type { CertificateState, Score } from '../models/index.ts';
+import type { CertificateState, OperatingPointName, Score } from '../models/index.ts';
 import { VerifiedCertificate, VerifiedModel } from '../registry/index.ts';
 import type { Pressure } from './admission/admission.ts';
 import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from './certificate-watch.ts';
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
+import { type GpuReport, GpuScoring, type GpuScoringOptions } from './gpu/gpu-scoring.ts';
 import type { GraphRuntimeReport } from './runtime/graph-runtime.ts';
 import { GraphRuntimes } from './runtime/graph-runtimes.ts';
 import type { ScoreColumns } from './score-columns.ts';
@@ -16,6 +18,8 @@ import type { Later } from './service/mirror.ts';
 import { ModelService, type NoteModelHealth } from './service/model-service.ts';
 import type { NoteRolloutEnd } from './service/rollouts.ts';
 import type { InferenceHistograms, InferenceStats } from './stats.ts';
+
+const MIB = 1024 * 1024;
 
 export interface EngineOptions {
   readonly config?: z.input<typeof inferenceConfigSchema>;
@@ -38,11 +42,17 @@ export interface EngineOptions {
   readonly pressure?: () => Pressure;
   /** Code of the threads that score; the engine's own by default. */
   readonly threadEntry?: URL;
+  /** Told when a GPU is taken into use, is lost, or is not used. */
+  readonly noteGpu?: GpuScoringOptions['note'];
+  /** Opens the GPU, and finds row thresholds; tests pass their own. */
+  readonly gpu?: Pick<GpuScoringOptions, 'open' | 'measure'>;
 }
 
 export interface LoadOptions {
   /** The certificate of this very model; none by default. */
   readonly certificate?: VerifiedCertificate | undefined;
+  /** Which of its thresholds it decides by, where it has that one; as configured by default. */
+  readonly operatingPoint?: OperatingPointName | undefined;
 }
 
 /** What is in place under a name. */
@@ -69,6 +79,7 @@ export class Engine {
   readonly models: ModelService;
   readonly #scorer: Scorer;
   readonly #graphs: GraphRuntimes;
+  readonly #gpu: GpuScoring;
   readonly #schemaIds: ReadonlySet<Digest> | undefined;
   readonly #clock: Clock;
   readonly #note: NoteCertificateChange | undefined;
@@ -83,7 +94,13 @@ export class Engine {
       drained: () => this.#scorer.waves.drained(),
       onClosed: (served) => this.#scorer.scheduler.remove(served),
     });
-    this.#graphs = new GraphRuntimes(this.config.onnx, this.config.batchSize);
+    const { provider, onnx, gpuMemoryMiB, batchSize } = this.config;
+    const asked = onnx.provider === 'auto' ? provider : onnx.provider;
+    this.#graphs = new GraphRuntimes({ ...onnx, provider: asked }, batchSize);
+    this.#gpu = new GpuScoring({
+      ...{ provider, memoryBytes: gpuMemoryMiB * MIB, clock, note: options.noteGpu, ...options.gpu },
+      threads: Math.max(1, this.config.workers ?? availableParallelism() - 1),
+    });
     const { pressure, threadEntry } = options;
     this.#scorer = new Scorer(this.config, clock, options.rule, this.models, { pressure, threadEntry });
     this.#clock = options.clock;
@@ -100,6 +117,11 @@ export class Engine {
     return this.#graphs.reports;
   }
 
+  /** What the GPU computes, and why it does not. */
+  get gpu(): GpuReport {
+    return this.#gpu.report;
+  }
+
   /** For the metrics. */
   get histograms(): InferenceHistograms {
     return this.#scorer.histograms;
@@ -113,6 +135,7 @@ export class Engine {
   /** Ends the threads and processes. What they score is lost. */
   async close(): Promise<void> {
     await Promise.all([this.#scorer.scheduler.close(), this.#graphs.close()]);
+    this.#gpu.close();
   }
 
   /**
@@ -140,6 +163,13 @@ export class Engine {
     const isThere = this.#scorer.remove(name);
     this.models.drop(name);
     return isThere;
+  }
+
+  /** Lets go of a version that is at hand and not in place; nothing falls back to it any longer. Whether it was at hand. */
+  release(name: string, version: string): boolean {
+    if (this.#scorer.slotOf(name)?.current.info.version === version) return false;
+    this.#scorer.forgetPrevious(name, version);
+    return this.models.dropVersion(name, version);
   }
 
   #keep(served: ServedModel, verified: VerifiedModel, leaves?: ServedModel): void {
@@ -174,7 +204,8 @@ export class Engine {
         'expected a verified certificate of this very model',
       );
     }
-    const { batchSize, operatingPoint } = this.config;
+    const { batchSize } = this.config;
+    const { operatingPoint = this.config.operatingPoint } = options;
     const { name, version, digest, schemaId, sourceKinds, model } = verified;
     const runtime = await this.#graphs.open(model);
     try {
@@ -183,6 +214,7 @@ export class Engine {
       if (certificate !== undefined) served.watchCertificate(this.#watch(served, certificate));
       this.models.guard(served);
       await served.warmUp(this.#clock);
+      served.device = await this.#gpu.add(`${name}@${version}`, served.model, served.cuts(this.config));
       await this.#scorer.scheduler.add(served, verified);
       return served;
     } catch (error) {
@@ -200,6 +232,11 @@ export class Engine {
   /** Ends the certificates in service that this key signed, at once and for good. */
   withdrawCertificates(signedBy: string): void {
     for (const { watch } of this.#scorer.served()) if (watch?.signedBy === signedBy) watch.withdraw();
+  }
+
+  /** Names under which a model is in place, sorted. */
+  names(): readonly string[] {
+    return this.#scorer.names();
   }
 
   /** The model in place under the name; without a name, the only one there is. */

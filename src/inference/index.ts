@@ -1,10 +1,23 @@
 export type { Pressure } from './admission/admission.ts';
+export { LaneShare } from './admission/lanes.ts';
 export { PRIORITIES, type Priority, REFUSAL_REASONS, type RefusalReason } from './admission/refusal.ts';
+export { SOJOURN_DEFAULTS, SojournBound, type SojournBoundOptions } from './admission/sojourn-bound.ts';
 export type { CertificateChange, NoteCertificateChange, WatchedKind } from './certificate-watch.ts';
 export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from './config.ts';
 export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
 export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';
+export { DeviceModel } from './gpu/device-model.ts';
+export type { DeviceScorerReport, GpuChange, GpuReport, GpuState } from './gpu/gpu-scoring.ts';
+export { ScoringDevice } from './gpu/scoring-device.ts';
 export type { ModelRuntime } from './model-runtime.ts';
+export {
+  defaultWorkerId,
+  type InferenceWorker,
+  type InferenceWorkerOptions,
+  type InferenceWorkerStatus,
+  startInferenceWorker,
+} from './remote/inference-worker.ts';
+export { readTrustFile, type WorkerTrust } from './remote/worker-trust.ts';
 export { openBlockingGraph, type RunnableModel } from './runtime/blocking-graph.ts';
 export { EXECUTION_PROVIDERS, type ExecutionProvider, RUNTIME_DEFAULTS } from './runtime/config.ts';
 export type { ProviderTrial } from './runtime/frames.ts';

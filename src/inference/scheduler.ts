@@ -6,6 +6,7 @@ import type { Priority, Refusal } from './admission/refusal.ts';
 import { Dispatcher } from './batching/dispatcher.ts';
 import { type Outcome, SlicedRequest, type SlicedWork, untilAfter } from './batching/sliced-request.ts';
 import type { InferenceConfig } from './config.ts';
+import { scoreOnDevice } from './gpu/device-request.ts';
 import { type PoolStats, ThreadPool } from './pool/thread-pool.ts';
 import type { ServedModel } from './served-model.ts';
 
@@ -54,13 +55,13 @@ export class Scheduler {
 
   constructor(options: SchedulerOptions) {
     const { config, clock, pressure = () => 'none', threadEntry } = options;
-    const { batchSize, maxConcurrentRequests, batchWaitMs, operatingPoint } = config;
+    const { batchSize, maxConcurrentRequests, batchWaitMs } = config;
     this.#options = options;
     this.#pressure = pressure;
     this.#threads = config.workers ?? Math.max(0, availableParallelism() - 1);
     if (this.#threads > 0) {
       this.#pool = new ThreadPool({
-        ...{ threads: this.#threads, rows: batchSize, clock, operatingPoint },
+        ...{ threads: this.#threads, rows: batchSize, clock },
         onFree: () => this.#dispatcher.pump(),
         ...(threadEntry !== undefined && { entry: threadEntry }),
       });
@@ -86,17 +87,19 @@ export class Scheduler {
 
   /** A model that may be scored in threads from now on. */
   async add(served: ServedModel, verified: VerifiedModel): Promise<void> {
-    if (served.runtime.kind === 'inline') await this.#pool?.add(served, verified);
+    if (served.runtime.kind === 'inline') await this.#pool?.add(served, verified, served.operatingPoint);
   }
 
   /** No request can reach the model any longer. */
   remove(served: ServedModel): void {
     this.#pool?.remove(served);
+    served.device?.close();
   }
 
   /** Whether rows are scored at once and on this thread, by the caller. */
   isInline(served: ServedModel, rows: number, priority: Priority): boolean {
     if (served.runtime.kind !== 'inline' || rows > this.#options.config.batchSize) return false;
+    if (served.device?.takes(rows) === true) return false;
     if (priority === 'batch' && (this.#isThrottled() || !this.#dispatcher.isIdle)) return false;
     if (this.#pool === undefined || rows * (served.rowCostMs || ROW_COST) <= HOPS * this.#pool.hopMs)
       return true;
@@ -119,6 +122,14 @@ export class Scheduler {
     if (typeof entered === 'object') return entered;
     const waited = clock.monotonic() - arrived;
     if (entered !== 'in') return { state: entered, scored: 0, spent: 0, waited };
+    if (served.device?.takes(batch.rows) === true) {
+      const outcome = await scoreOnDevice(work, served.device, clock);
+      if (outcome !== undefined) {
+        this.#admission.leave(priority);
+        this.#options.onBatch?.(served, batch.rows, outcome.spent);
+        return { ...outcome, waited: waited + outcome.waited };
+      }
+    }
     const sliceRows =
       priority === 'batch' && this.#isThrottled()
         ? Math.max(1, Math.floor(config.batchSize / THROTTLED_PART))

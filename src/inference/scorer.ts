@@ -113,12 +113,22 @@ export class Scorer {
     return this.#slots.delete(name);
   }
 
+  /** A version that stands by does so no longer. */
+  forgetPrevious(name: string, version: string): void {
+    const slot = this.#slots.get(name);
+    if (slot?.previous?.info.version === version) this.#slots.set(name, { current: slot.current });
+  }
+
   /** Every model that may be asked, those that stand by included. */
   *served(): Generator<ServedModel> {
     for (const { current, previous } of this.#slots.values()) {
       yield current;
       if (previous !== undefined) yield previous;
     }
+  }
+
+  names(): readonly string[] {
+    return [...this.#slots.keys()].sort();
   }
 
   current(name?: string): ServedModel | undefined {

@@ -3,6 +3,7 @@ import type { FeatureBatch } from '../features/index.ts';
 import type { DetectionModel, OperatingPointName, Score } from '../models/index.ts';
 import type { CertificateWatch } from './certificate-watch.ts';
 import { InferenceError } from './errors.ts';
+import type { DeviceScorer } from './gpu/gpu-scoring.ts';
 import { inlineRuntime, type ModelRuntime } from './model-runtime.ts';
 import {
   ABSTAIN,
@@ -58,6 +59,10 @@ export class ServedModel {
   /** By which it decides. */
   readonly threshold: number;
   readonly runtime: ModelRuntime;
+  /** Among the model's thresholds, as it was chosen; the model's own where it is left out or the model has no other. */
+  readonly operatingPoint: OperatingPointName | undefined;
+  /** Scores its large batches where a GPU is faster. */
+  device: DeviceScorer | undefined;
   /** What a row of a full batch takes on this thread, as its warm-up measured; 0 where it has not. */
   rowCostMs: Milliseconds = 0;
   readonly #model: DetectionModel;
@@ -84,6 +89,7 @@ export class ServedModel {
     this.kinds = model.kinds;
     this.threshold = model.threshold;
     this.runtime = served.runtime ?? inlineRuntime(model);
+    this.operatingPoint = operatingPoint;
     this.#model = model;
     this.#batchSize = batchSize;
   }
@@ -91,6 +97,19 @@ export class ServedModel {
   /** Of its certificate; absent where it has none. */
   get watch(): CertificateWatch | undefined {
     return this.#watch;
+  }
+
+  /** At the threshold by which it decides. */
+  get model(): DetectionModel {
+    return this.#model;
+  }
+
+  /** Probabilities at which something else is decided: a verdict, whether it is sure enough, what the certificate says. */
+  cuts({ confidenceThreshold }: { readonly confidenceThreshold: number }): readonly number[] {
+    const { threshold } = this;
+    const unsure = 2 * (1 - confidenceThreshold);
+    const abstains = confidenceThreshold > 0.5 ? [threshold * unsure, 1 - (1 - threshold) * unsure] : [];
+    return [threshold, ...abstains, ...(this.#watch?.cuts ?? [])];
   }
 
   /** To be called before it serves; what is decided before that has no certificate. */

@@ -60,6 +60,7 @@ export {
 } from './registry.ts';
 export { RETENTION_DEFAULTS, type RetentionConfig, retentionConfigSchema } from './retention-config.ts';
 export { type KeyRotation, ROTATE, type RotateOptions } from './rotate-keys.ts';
+export { SECOND_SIGNATURE_FILE } from './second-signature.ts';
 export type { ProvenMove, ServedAt } from './served-at.ts';
 export { parseTag } from './tags.ts';
 export { UPDATE_ERRORS, UpdateError, type UpdateErrorCode } from './updates/errors.ts';

@@ -8,7 +8,6 @@ export interface ThreadPoolOptions {
   /** Of a batch, at most. */
   readonly rows: number;
   readonly clock: Clock;
-  readonly operatingPoint?: OperatingPointName | undefined;
   /** Told whenever a thread has become free. */
   readonly onFree: () => void;
   /** Code of a thread; that of this folder by default. */
@@ -27,6 +26,7 @@ export interface PoolStats {
 interface PooledModel {
   readonly id: number;
   readonly verified: VerifiedModel;
+  readonly operatingPoint: OperatingPointName | undefined;
 }
 
 const FIRST_BACKOFF: Milliseconds = 100;
@@ -74,9 +74,12 @@ export class ThreadPool {
     return this.#started;
   }
 
-  /** Makes a model known under a key; where the pool has started, resolves when each thread has tried to load it. */
-  async add(key: object, verified: VerifiedModel): Promise<void> {
-    const model = { id: this.#nextId++, verified };
+  /**
+   * Makes a model known under a key, to be asked at one of its operating points; where the pool has started, resolves when each
+   * thread has tried to load it.
+   */
+  async add(key: object, verified: VerifiedModel, operatingPoint?: OperatingPointName): Promise<void> {
+    const model = { id: this.#nextId++, verified, operatingPoint };
     this.#models.set(key, model);
     if (this.#started === undefined) return;
     await Promise.all([...this.#threads].map((thread) => this.#load(thread, model)));
@@ -156,8 +159,7 @@ export class ThreadPool {
     if (best > 0) this.#hopMs = best;
   }
 
-  async #load(thread: PoolThread, { id, verified }: PooledModel): Promise<void> {
-    const { operatingPoint } = this.#options;
+  async #load(thread: PoolThread, { id, verified, operatingPoint }: PooledModel): Promise<void> {
     const evidence = threadEvidence(verified);
     const columns = verified.model.columnNames.length;
     if (evidence === undefined) return;

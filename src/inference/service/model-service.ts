@@ -107,6 +107,12 @@ export class ModelService {
     this.#cache.deleteWhere((key) => key.startsWith(`${name}@`));
   }
 
+  /** Lets go of one version, and ends a rollout of it. Whether it was at hand. */
+  dropVersion(name: string, version: string): boolean {
+    if (this.rollouts.get(name)?.candidate.info.version === version) this.rollouts.end(name, 'unloaded');
+    return this.#cache.delete(keyOf({ name, version }));
+  }
+
   /** Lets a version at hand run beside the champion. Throws `inference.no-model`, `inference.rollout-refused`. */
   startRollout(name: string, version: string, terms: RolloutTerms): RolloutReport {
     const { config, clock, later } = this.#options;
