@@ -1,4 +1,4 @@
-import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions } from '../base/index.ts';
+import { type ErrorCatalogue, GuardianError, type GuardianErrorOptions, isDiskFull } from '../base/index.ts';
 
 /** Codes of `audit`. Whatever may be tampering is `security`; a log that shows one is neither opened nor repaired. */
 export const AUDIT_ERRORS = {
@@ -102,4 +102,9 @@ export class AuditError extends GuardianError {
   constructor(code: AuditErrorCode, message: string, options?: GuardianErrorOptions) {
     super(AUDIT_ERRORS, code, message, options);
   }
+}
+
+/** Whether an entry or a checkpoint could not be written and the log goes on by itself, as once there is room on the disk. */
+export function isNoRoom(error: unknown): boolean {
+  return isDiskFull(error) || (error instanceof AuditError && error.code === 'audit.append-failed');
 }

@@ -31,7 +31,7 @@ export {
   type AuditResult,
   MAX_ENTRY_BYTES,
 } from './entry.ts';
-export { AUDIT_ERRORS, AuditError, type AuditErrorCode } from './errors.ts';
+export { AUDIT_ERRORS, AuditError, type AuditErrorCode, isNoRoom } from './errors.ts';
 export { fencedAuditLog, type WriterFence } from './fenced-audit-log.ts';
 export { verifyConsistency, verifyInclusion } from './merkle.ts';
 export { type CheckpointPolicy, DEFAULT_CHECKPOINT_POLICY } from './merkle-audit-log.ts';

@@ -1,12 +1,5 @@
 import { join } from 'node:path';
-import {
-  type Clock,
-  faultPoint,
-  GuardianError,
-  isDiskFull,
-  type Milliseconds,
-  writeFileAtomic,
-} from '../base/index.ts';
+import { type Clock, faultPoint, GuardianError, type Milliseconds, writeFileAtomic } from '../base/index.ts';
 import { isKeysAway, type KeyStore } from '../crypto/index.ts';
 import type {
   AuditLog,
@@ -17,7 +10,7 @@ import type {
 } from './audit-log.ts';
 import { type SignedCheckpoint, signCheckpoint } from './checkpoint.ts';
 import { type AuditEntry, type AuditInput, decodeEntry, encodeEntry } from './entry.ts';
-import { AuditError } from './errors.ts';
+import { AuditError, isNoRoom } from './errors.ts';
 import type { LogFiles } from './log-files.ts';
 import { type CompactRange, leafHash, treeRoot } from './merkle.ts';
 import { proveConsistency, proveInclusion } from './prove.ts';
@@ -408,11 +401,6 @@ export class MerkleAuditLog implements AuditLog {
     }, this.#state.policy.delayMs);
     this.#timer.unref();
   }
-}
-
-/** Whether the log goes on once there is room on the disk. */
-function isNoRoom(error: unknown): boolean {
-  return isDiskFull(error) || (error instanceof AuditError && error.code === 'audit.append-failed');
 }
 
 /** Adds a hash to the unfinished tile of its level, and a full tile's root to the level above; lists what to store. */

@@ -11,10 +11,12 @@ import {
   type Clock,
   type ConfigOrigin,
   GuardianError,
+  JUMP_MS,
   type Logger,
   Metrics,
   type Milliseconds,
   OtlpExporter,
+  SteadyTime,
   silentLogger,
   systemClock,
 } from '../base/index.ts';
@@ -45,6 +47,7 @@ import type { FlowBatch } from '../traffic/index.ts';
 import { AliasWatch, LOOK_EVERY_MS } from './alias-watch.ts';
 import type { CertificateNotes } from './certificate-notes.ts';
 import { observeCondition } from './condition-metrics.ts';
+import { type DependencyHealth, dependencyHealth, observeDependencies } from './dependency-health.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
 import { observeInference } from './inference-metrics.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
@@ -71,6 +74,8 @@ export interface GuardianOptions {
   readonly indicators?: IndicatorLookup;
 }
 
+/** Between two tries to store detections that the database did not take. */
+const SAVE_EVERY_MS: Milliseconds = 1_000;
 const SWEEP_EVERY_MS: Milliseconds = 3_600_000;
 
 /** What `openGuardian` has opened, in the hands of the guardian that closes it. */
@@ -124,6 +129,8 @@ export class Guardian {
   readonly #publisher: CheckpointPublisher;
   readonly #denials: DenialCollapser;
   readonly #sweeper: NodeJS.Timeout;
+  readonly #saver: NodeJS.Timeout;
+  readonly #steady: SteadyTime;
   readonly #models: ModelShelf;
   readonly #route: LiveRoute;
   readonly #knowledge: FeatureKnowledge;
@@ -203,12 +210,16 @@ export class Guardian {
       followed: () => this.#models.followed(),
       follow: (name) => this.#models.follow(name),
       logger,
-      everyMs: this.config.storage.database === 'postgres' ? LOOK_EVERY_MS : null,
+      // Also where nobody else can move one: a move of its own may have been done and not been loaded.
+      everyMs: LOOK_EVERY_MS,
     });
     followThrottle(monitor, engine);
     this.#owner = parts.owner;
     this.#publisher = parts.publisher;
+    this.#steady = new SteadyTime(this.clock);
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
+    this.#saver = setInterval(() => this.#saveAgain(), SAVE_EVERY_MS).unref();
+    observeDependencies(metrics, this);
     this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
     this.metrics.gauge('audit_entries', 'Entries of the audit log.', () => this.log.size);
     this.metrics.gauge(
@@ -260,9 +271,13 @@ export class Guardian {
 
   /** Moves an alias; where that is the champion, the model serves when this resolves. */
   async promote(name: string, version: string, alias: string, by: Actor): Promise<AliasChange> {
-    const accept = alias === 'champion' ? this.#models.accept : undefined;
+    let verified: VerifiedModel | undefined;
+    const accept = (model: VerifiedModel) => {
+      if (alias === 'champion') this.#models.accept(model);
+      verified = model;
+    };
     const change = await this.registry.promote(name, version, alias, by, accept);
-    if (alias === 'champion') await this.load(`${name}@champion`);
+    if (alias === 'champion') await this.#models.reload(name, version, verified);
     await this.#aliases.announce(change);
     return change;
   }
@@ -293,6 +308,11 @@ export class Guardian {
     return certified;
   }
 
+  /** The alias that what serves under a name is kept in step with; undefined where it was loaded by its version. */
+  aliasOf(name: string): string | undefined {
+    return this.#models.aliasOf(name);
+  }
+
   /** The schema of the model loaded under a name. */
   schemaOf(model: string): LoadedSchema | undefined {
     return this.#models.find(model);
@@ -301,6 +321,11 @@ export class Guardian {
   /** The route of data: extractor, engine, policy and guard rails, alerts. The batch is only read. */
   ingestFlows(flows: FlowBatch, options?: IngestOptions): Promise<IngestResult> {
     return this.#route.ingest(flows, options);
+  }
+
+  /** What the guardian stands on and cannot use for now. */
+  get dependencies(): DependencyHealth {
+    return dependencyHealth(this);
   }
 
   /** What is known of a host now. */
@@ -354,6 +379,7 @@ export class Guardian {
 
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
+    clearInterval(this.#saver);
     this.monitor.stop();
     this.detections.close();
     const steps = [
@@ -384,8 +410,22 @@ export class Guardian {
     return { schemaId: id, sourceKind, rows, columns: schema.columns.length, values, rejected: [] };
   }
 
+  /** What came while the database was away is stored once it is back, whether more comes or not. */
+  #saveAgain(): void {
+    if (this.detections.stats.unsaved === 0) return;
+    // Told by the status and the metrics, and tried again.
+    this.detections.flush().catch(() => {});
+  }
+
   /** No copy of a key wrap outlives its time in escrow, however long the process runs. */
   #sweep(): void {
+    if (this.#steady.aheadMs > JUMP_MS) {
+      this.logger.error(
+        { aheadMs: this.#steady.aheadMs },
+        'the clock has jumped ahead, or the machine slept: nothing is removed from escrow before a restart',
+      );
+      return;
+    }
     this.registry.custody.sweepEscrow({ principal: 'system' }).catch((error: unknown) => {
       const code = error instanceof GuardianError ? error.code : 'unknown';
       this.logger.error({ code }, 'expired key wraps could not be removed from escrow');

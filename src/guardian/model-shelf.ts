@@ -57,13 +57,17 @@ export class ModelShelf {
     return this.#inLine(() => this.#load(reference));
   }
 
-  /** As `load` for the champion; while the keys are away, the version may come from memory, where it was verified. */
-  reload(name: string, version: string): Promise<unknown> {
+  /**
+   * As `load` for the champion; while the keys are away, the version may come from memory, where it was verified: by `verified`,
+   * or as it was loaded before.
+   */
+  reload(name: string, version: string, verified?: VerifiedModel): Promise<unknown> {
     return this.#inLine(() =>
-      this.#load(`${name}@champion`).catch((error: unknown) => {
-        const held = isKeyStoreAway(error) ? this.resident(name, version) : undefined;
+      this.#load(`${name}@champion`).catch(async (error: unknown) => {
+        const held = isKeyStoreAway(error) ? (this.resident(name, version) ?? verified) : undefined;
         if (held === undefined) throw error;
-        return this.#put(held);
+        await this.#put(held);
+        this.#aliases.set(name, 'champion');
       }),
     );
   }
@@ -71,6 +75,11 @@ export class ModelShelf {
   /** Makes a verified version ready beside the one in place. Not in line: the registry's own line may be waiting for it. */
   async hold(verified: VerifiedModel): Promise<void> {
     await this.#parts.engine.hold(verified, { certificate: await this.#certificateOf(verified) });
+  }
+
+  /** The alias that what serves under a name was loaded by, and is kept in step with. */
+  aliasOf(name: string): string | undefined {
+    return this.#aliases.get(name);
   }
 
   /** Names whose model was loaded by an alias. */

@@ -62,6 +62,14 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       ...{ folder: auditFolder, keys: store, clock },
       policy: { entries: checkpointEntries, delayMs: checkpointDelayMs },
       onCheckpoint: (checkpoint) => publisher?.publish(checkpoint),
+      onSigning: (code) => {
+        if (code === undefined) options.logger?.info({}, 'checkpoints of the audit log are signed again');
+        else
+          options.logger?.error(
+            { code },
+            'checkpoints of the audit log cannot be signed; entries go on being kept, and are signed later',
+          );
+      },
     });
     const log = leased === undefined ? opening : fencedAuditLog(opening, leased.lease);
     opened.push(log);

@@ -1,3 +1,4 @@
+import { isNoRoom } from '../audit/index.ts';
 import { type Digest, faultPoint } from '../base/index.ts';
 import type { AliasChangeRow } from '../storage/index.ts';
 import { auditedAttempt } from './audited-attempt.ts';
@@ -185,8 +186,9 @@ async function moveAlias(
   await context.index.catchUp();
   // Outside of the audited work: the checkpoint is to cover the outcome too.
   await context.log.checkpoint().catch((error: unknown) => {
-    // The entries are durable without it, and a key store that is away must not undo a way back.
-    if (action !== 'rollback' || !isKeyStoreAway(error)) throw error;
+    // The move is durable and done without it. To call it failed would leave a pointer moved and the model before in place; the
+    // log signs by itself when the keys are back, or there is room on the disk.
+    if (!isKeyStoreAway(error) && !isNoRoom(error)) throw error;
   });
   return toChange(await resolveAlias(context, name, alias).then((move) => checkIntent(move, intent)));
 }

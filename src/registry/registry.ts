@@ -1,4 +1,4 @@
-import { audited } from '../audit/index.ts';
+import { AuditError, audited } from '../audit/index.ts';
 import type { Digest, Milliseconds } from '../base/index.ts';
 import { canonicalJson, type KeyInfo, type KeyPurpose } from '../crypto/index.ts';
 import type { Certificate } from '../models/index.ts';
@@ -352,14 +352,26 @@ class EmbeddedRegistry implements Registry {
 
   /**
    * Reads. Between a change's row and its outcome database and log do disagree: then it is read once more, in line behind
-   * the change. Never to be called from within the line.
+   * the change. Never to be called from within the line. Throws `audit.append-failed` where they disagree because an outcome
+   * waits for room on the disk.
    */
   async #settled<T>(read: () => Promise<T>): Promise<T> {
     try {
       return await read();
     } catch (error) {
       if (!(error instanceof RegistryError) || !IN_BETWEEN.has(error.code)) throw error;
-      return await this.#exclusive(read);
+      return await this.#exclusive(async () => {
+        const { index, log } = this.#context;
+        await index.catchUp();
+        try {
+          return await read();
+        } catch (again) {
+          if (log.health.owed === 0) throw again;
+          throw new AuditError('audit.append-failed', 'the outcome of a change waits for room on the disk', {
+            cause: again,
+          });
+        }
+      });
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Clock, Milliseconds } from '../base/index.ts';
-import type { AccessKeyRow, Database } from '../storage/index.ts';
+import { type AccessKeyRow, type Database, isDatabaseAway } from '../storage/index.ts';
 import { SERVER_LIMITS } from './limits.ts';
 
 type Keys = Database['accessKeys'];
@@ -19,7 +19,8 @@ export function knownKeys(keys: Keys, clock: Clock): KnownKeys {
 /**
  * Rows of API keys for as long as `knownKeyMs`: a query a request would cost more than the scoring of it. What another
  * process revokes in a shared database counts within that time; what this one revokes counts at once (`forget`). Ids
- * that are not known are asked for each time, so strangers fill nothing.
+ * that are not known are asked for each time, so strangers fill nothing. While the database is away the rows it gave last count
+ * for `knownKeyAwayMs`: nobody can revoke a key in it then, and scoring needs nothing else of it.
  */
 export class KnownKeys implements Pick<Keys, 'findAccessKey'> {
   readonly #keys: Keys;
@@ -38,7 +39,14 @@ export class KnownKeys implements Pick<Keys, 'findAccessKey'> {
     const known = this.#rows.get(id);
     if (known !== undefined && now - known.at < SERVER_LIMITS.knownKeyMs) return known.row;
     const changes = this.#changes;
-    const row = await this.#keys.findAccessKey(id);
+    let row: AccessKeyRow | undefined;
+    try {
+      row = await this.#keys.findAccessKey(id);
+    } catch (error) {
+      const isOfUse = known !== undefined && now - known.at < SERVER_LIMITS.knownKeyAwayMs;
+      if (isOfUse && changes === this.#changes && isDatabaseAway(error)) return known.row;
+      throw error;
+    }
     this.#rows.delete(id);
     if (row === undefined || changes !== this.#changes) return row;
     if (this.#rows.size >= SERVER_LIMITS.bucketNames) {

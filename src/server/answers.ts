@@ -27,7 +27,7 @@ export const host = z.looseObject({
 
 export const serverMetadata = z.looseObject({ name: text, version: text, extensions: z.array(text) });
 export const live = z.looseObject({ live: z.literal(true) });
-export const ready = z.looseObject({ ready: z.literal(true) });
+export const ready = z.looseObject({ ready: z.literal(true), degraded: z.array(text).optional() });
 export const modelReady = z.looseObject({ name: text, ready: z.literal(true) });
 const tensor = z.looseObject({ name: text, datatype: text, shape: z.array(z.int()) });
 export const modelMetadata = z.looseObject({

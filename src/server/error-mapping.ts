@@ -1,4 +1,4 @@
-import { type ErrorCategory, GuardianError } from '../base/index.ts';
+import { BASE_ERRORS, BaseError, type ErrorCategory, GuardianError, isDiskFull } from '../base/index.ts';
 import { SERVER_ERRORS, ServerError, type ServerErrorCode } from './errors.ts';
 
 /** The body of every refusal. */
@@ -163,6 +163,9 @@ export function asGuardianError(error: unknown): GuardianError {
   if (error instanceof GuardianError) return error;
   const framework = frameworkCode(error);
   if (framework !== undefined) return new ServerError(framework[0], framework[1], { cause: error });
+  if (isDiskFull(error)) {
+    return new BaseError('base.disk-full', BASE_ERRORS['base.disk-full'].says, { cause: error });
+  }
   return new ServerError('server.internal', SERVER_ERRORS['server.internal'].says, { cause: error });
 }
 

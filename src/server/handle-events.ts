@@ -1,3 +1,4 @@
+import { parseReference } from '../registry/index.ts';
 import { ServerError } from './errors.ts';
 import { checkRows, readEvents } from './event-bodies.ts';
 import type { Handlers, ServedGuardian } from './handler.ts';
@@ -7,6 +8,8 @@ export const eventHandlers = {
   'POST /v1/events': async ({ guardian, query, body, caller }) => {
     const { flows, unread } = await readEvents(body);
     const model = await servedModel(guardian, query.model ?? guardian.config.model.modelPath, caller);
+    // Refused before they are taken in: flows that a client sends again would count twice.
+    if (guardian.detections.stats.unsaved > 0) await guardian.detections.flush();
     const { outcomes: _, ...result } = await guardian.ingestFlows(flows, { route: query.route, model });
     return { ...result, ...(unread !== undefined && { unread }) };
   },
@@ -39,9 +42,12 @@ export function unknownModel(name: string, version?: string): ServerError {
 
 /**
  * Name of the loaded model that a reference means. The first flows load the champion, or what the configuration names,
- * where nobody loaded it yet; another version only an operator's flows, or who submits would choose what serves.
+ * where nobody loaded it yet; another version only an operator's flows, or who submits would choose what serves. What is kept
+ * in step with the alias asked for needs no look at it: so it goes on while a move is under way, and while the database is away.
  */
 async function servedModel(guardian: ServedGuardian, reference: string, caller: Caller): Promise<string> {
+  const asked = parseReference(reference);
+  if ('alias' in asked && guardian.aliasOf(asked.name) === asked.alias) return asked.name;
   const { name, version } = await guardian.registry.resolve(reference);
   const loaded = guardian.engine.current(name);
   if (loaded === undefined) {

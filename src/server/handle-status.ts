@@ -18,7 +18,8 @@ export const statusHandlers = {
     version: PRODUCT.version,
     node: process.version,
     modelName: guardian.modelName,
-    models: await loadedModels(guardian),
+    models: loadedModels(guardian),
+    dependencies: guardian.dependencies,
     inference: guardian.engine.stats,
     detections: guardian.detections.stats,
     notices: guardian.notices.stats,
@@ -45,7 +46,6 @@ async function storageHealth({ blobs }: ServedGuardian): Promise<unknown> {
 }
 
 /** Every model in place, by name. */
-export async function loadedModels(guardian: ServedGuardian): Promise<readonly LoadedModel[]> {
-  const names = new Set((await guardian.registry.list()).map(({ name }) => name));
-  return [...names].flatMap((name) => guardian.engine.current(name) ?? []);
+export function loadedModels(guardian: ServedGuardian): readonly LoadedModel[] {
+  return guardian.engine.names().flatMap((name) => guardian.engine.current(name) ?? []);
 }

@@ -33,6 +33,8 @@ export type ServedGuardian = Pick<
   | 'blobs'
   | 'modelName'
   | 'load'
+  | 'aliasOf'
+  | 'dependencies'
   | 'promote'
   | 'certify'
   | 'rollback'

@@ -53,6 +53,8 @@ export const SERVER_LIMITS = {
   bucketNames: 4_096,
   /** How long the row of an API key is taken as it was read. */
   knownKeyMs: 1_000,
+  /** How long it is taken while the database cannot be asked: who is let in then goes on being let in. */
+  knownKeyAwayMs: 900_000,
   /** Characters of an OIDC token. */
   tokenLength: 8 * 1024,
   /** Values of the claim that gives roles which are looked at. */

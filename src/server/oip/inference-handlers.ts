@@ -16,7 +16,11 @@ export const inferenceHandlers = {
   'GET /v2/health/live': () => ({ live: true }),
   'GET /v2/health/ready': ({ guardian }) => {
     checkReady(guardian);
-    return { ready: true };
+    // Scoring needs none of these: what it stands on is told, and takes nobody out of service.
+    const away = Object.entries(guardian.dependencies).flatMap(([name, code]) =>
+      code === null ? [] : [name],
+    );
+    return { ready: true, ...(away.length > 0 && { degraded: away }) };
   },
   'GET /v2/models/:name': ({ guardian, path }) => modelMetadata(findModel(guardian, path.name)),
   'GET /v2/models/:name/versions/:version': ({ guardian, path }) =>
