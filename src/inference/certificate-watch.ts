@@ -102,6 +102,12 @@ export class CertificateWatch {
     return kind.isActive ? 'active' : 'suspended';
   }
 
+  /** Probabilities at which `covers` changes its answer. */
+  get cuts(): readonly number[] {
+    const { decisionThreshold, claims } = this.#options.verified.certificate;
+    return [decisionThreshold, claims.block.threshold, 1 - claims.allow.threshold];
+  }
+
   /** Whether an active certificate speaks of a decision. */
   covers(probability: number): boolean {
     const { decisionThreshold, claims } = this.#options.verified.certificate;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DRIFT_DEFAULTS, OPERATING_POINTS } from '../models/index.ts';
 import { InferenceError } from './errors.ts';
-import { runtimeConfigSchema } from './runtime/config.ts';
+import { EXECUTION_PROVIDERS, runtimeConfigSchema } from './runtime/config.ts';
 import { SERVICE_CONFIG_FIELDS } from './service/config.ts';
 
 /** The section `inference` of the configuration. */
@@ -74,6 +74,19 @@ export const inferenceConfigSchema = z.strictObject({
     })
     .prefault({})
     .describe('when live traffic is like the data a certificate rests on'),
+  provider: z
+    .enum(EXECUTION_PROVIDERS)
+    .default('auto')
+    .describe(
+      'what computes models; auto: a GPU for batches that are faster there, as measured at start; webgpu: for every batch',
+    ),
+  gpuMemoryMiB: z
+    .number()
+    .int()
+    .min(16)
+    .max(65_536)
+    .default(512)
+    .describe('tables and buffers of models on the GPU; what was unused longest is evicted'),
   onnx: runtimeConfigSchema.prefault({}).describe('processes that compute foreign graphs, one a model'),
   ...SERVICE_CONFIG_FIELDS,
 });

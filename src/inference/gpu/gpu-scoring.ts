@@ -206,9 +206,8 @@ export class GpuScoring {
 
   /** A device that was there before may come back. */
   #notOpened(reason: string): void {
-    if (this.#losses === 0) return this.#leave('unused', reason);
-    this.#leave('lost', reason);
-    this.#pause();
+    this.#leave(this.#losses === 0 ? 'unused' : 'lost', reason);
+    if (this.#losses > 0) this.#pause();
   }
 
   #giveUp(device: ScoringDevice, reason: string, isWrong: boolean): void {
