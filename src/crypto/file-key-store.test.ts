@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { armFaultPoints, ManualClock } from '../base/index.ts';
 import { createFileKeyStore, openFileKeyStore } from './file-key-store.ts';
@@ -148,6 +148,19 @@ test('refuses stored argon2id costs that would be a trap', () => {
   assert.ok(!isUnlockRecord({ ...record, passes: 1e6 }));
   assert.ok(!isUnlockRecord({ ...record, parallelism: 0 }));
   assert.ok(!isUnlockRecord({ ...record, algorithm: 'argon2i' }));
+});
+
+test('takes the unlock file that was put there, and writes nothing beside it', async (t) => {
+  const at = await place(t);
+  const folder = dirname(at.secret.path);
+  await mkdir(folder);
+  await writeFile(at.secret.path, Buffer.alloc(32, 5), { mode: 0o600 });
+  // A file that was made there, were it for a moment, leaves its mark on the folder; a mounted secret's cannot be written.
+  await utimes(folder, 1, 1);
+  await (await createFileKeyStore({ ...at, clock })).close();
+  assert.equal((await stat(folder)).mtimeMs, 1_000);
+  assert.deepEqual(await readFile(at.secret.path), Buffer.alloc(32, 5));
+  await (await openFileKeyStore({ ...at, clock })).close();
 });
 
 test('refuses an unlock file that is missing, of the wrong length, another one, or open to others', async (t) => {

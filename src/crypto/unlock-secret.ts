@@ -93,9 +93,11 @@ export async function deriveUnlockKeys(secret: UnlockSecret, record: UnlockRecor
 
 /**
  * Makes the unlock file (mode 0600, its folder 0700) unless it exists. Durable when resolved. It is written whole
- * beside its place and then linked there: a crash leaves no file that is too short to open anything.
+ * beside its place and then linked there: a crash leaves no file that is too short to open anything. One that was put
+ * there may lie in a folder that cannot be written.
  */
 export async function ensureUnlockFile(path: string): Promise<void> {
+  if (await fileExists(path)) return;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const secret = SecretBuffer.random(UNLOCK_BYTES);
   const temporary = `${path}.${randomBytes(6).toString('hex')}`;
