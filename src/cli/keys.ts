@@ -12,6 +12,7 @@ import {
 } from '../crypto/index.ts';
 import type { KeyRotation } from '../registry/index.ts';
 import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
 import { parseChoice } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { withSession } from './session.ts';
@@ -28,7 +29,13 @@ export function registerKeys({ program, action }: Registrar): void {
   keys
     .command('list')
     .description('Lists the keys: purpose, state and fingerprint, never the secret part.')
-    .action(action(list));
+    .option(
+      '--pem <purpose>',
+      'print the public keys of this purpose instead, as others trust them: those that are not revoked',
+      parseChoice(KEY_PURPOSES),
+    )
+    .addHelpText('after', LIST_HELP)
+    .action(action<{ pem?: KeyPurpose }>(list));
   keys
     .command('rotate')
     .description('Makes a new active key; the one before is retired, and what it signed stays good.')
@@ -45,6 +52,11 @@ export function registerKeys({ program, action }: Registrar): void {
     .action(action<{ at?: string }>(revoke));
 }
 
+const LIST_HELP = `
+Examples:
+  guardian keys list
+  guardian keys list --pem model-signing > trust.pem      for guardian worker --trust and models import --key`;
+
 const INIT_HELP = `
 With --keys pkcs11:token=NAME the keys are made in that token and never leave it. Without a module-path SoftHSM is
 meant: it is installed where that is possible (root on Debian), its token made, and a PIN put into a file of mode 600
@@ -57,7 +69,7 @@ Example:
 async function init(context: Context): Promise<undefined> {
   const { uri } = context.config.keys;
   if (isPkcs11Uri(uri)) await prepareToken(context, uri);
-  await list(context);
+  await list(context, {});
   if (!isPkcs11Uri(uri)) return undefined;
   context.output.line('\nnext: put this into guardian.yaml, or pass --keys with each command');
   context.output.line(`  keys:\n    uri: "${uri}"`);
@@ -130,11 +142,18 @@ async function revoke(context: Context, options: { at?: string }, id = ''): Prom
   return undefined;
 }
 
-async function list(context: Context): Promise<undefined> {
+async function list(context: Context, { pem }: { pem?: KeyPurpose }): Promise<undefined> {
+  if (pem === 'wrapping') throw new CliError('cli.usage', 'wrapping keys have no public part');
   const { kind, keys } = (await withSession(context, ({ api }) => api.call('GET', '/v1/keys'))) as {
     kind: string;
     keys: readonly KeyInfo[];
   };
+  if (pem !== undefined) {
+    const trusted = keys.filter(({ purpose, state }) => purpose === pem && state !== 'revoked');
+    for (const { publicKeyPem = '' } of trusted) context.output.line(publicKeyPem.trimEnd());
+    context.output.object({ type: 'keys.result', kind, keys: trusted });
+    return undefined;
+  }
   context.output.line(
     table(
       ['key', 'purpose', 'algorithm', 'state', 'created'],

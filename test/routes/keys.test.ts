@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createPublicKey } from 'node:crypto';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
@@ -79,5 +80,24 @@ suite('guardian keys', () => {
       assert.equal((await guardian(home, ['keys', 'revoke', 'nobody', ...store])).exitCode, 2);
       assert.equal((await guardian(home, ['audit', 'verify', ...store])).exitCode, 0);
     }
+  });
+
+  test('prints the public keys of a purpose as others trust them, and leaves out a revoked one', async () => {
+    const other = await makeHome();
+    const run = (...args: string[]) => guardian(other, ['keys', ...args]);
+    const pem = async (purpose: string) => (await run('list', '--pem', purpose)).stdout;
+    const first = await pem('model-signing');
+    assert.equal(createPublicKey(first).asymmetricKeyType, 'ec');
+    await run('rotate', '--purpose', 'model-signing');
+    assert.equal((await pem('model-signing')).match(/BEGIN PUBLIC KEY/g)?.length, 2);
+    const { objects } = await run('list', '--json');
+    const { keys } = objects.at(-1) as { keys: readonly ListedKey[] };
+    const retired = keys.find(({ purpose, state }) => purpose === 'model-signing' && state === 'retired');
+    assert.equal((await run('revoke', retired?.id ?? '')).exitCode, 0);
+    const left = await pem('model-signing');
+    assert.equal(left.match(/BEGIN PUBLIC KEY/g)?.length, 1);
+    assert.ok(!left.includes(first.trim()));
+    assert.equal((await run('list', '--pem', 'wrapping')).exitCode, 2);
+    await other.remove();
   });
 });
