@@ -54,6 +54,7 @@ import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.t
 import type { ModelNotes } from './model-notes.ts';
 import { ModelRollouts } from './model-rollouts.ts';
 import { ModelShelf } from './model-shelf.ts';
+import { EventQueue, type EventState, type SubmittedFlows } from './queue/event-queue.ts';
 import { ScoreDrift } from './score-drift.ts';
 import { SecureIdentities } from './secure-identities.ts';
 import { followThrottle } from './throttled-models.ts';
@@ -125,6 +126,8 @@ export class Guardian {
   readonly trainingKeys: TrainingKeys;
   readonly identities: SecureIdentities;
   readonly trainings: TrainingRuns;
+  /** Events that wait on the bus for workers. */
+  readonly queue: EventQueue;
   readonly #owner: StateOwner;
   readonly #publisher: CheckpointPublisher;
   readonly #denials: DenialCollapser;
@@ -195,6 +198,10 @@ export class Guardian {
       latencyTargetMs: this.config.features.latencyTargetMs,
       modelName: this.modelName,
       schemaOf: (model) => this.#models.schema(model),
+    });
+    this.queue = new EventQueue({
+      ...{ detections, guardrails, clock, logger, metrics, database: this.database },
+      config: this.config.queue,
     });
     this.#certificates = parts.certificates;
     this.#certificates.observe(metrics);
@@ -291,9 +298,13 @@ export class Guardian {
     return change;
   }
 
-  /** Tells other engines of moves from now on, and hears of theirs. The bus is closed with the guardian. Throws `bus.address-refused`. */
-  joinBus(open: () => Promise<Bus>): Promise<void> {
-    return this.#aliases.join(open);
+  /**
+   * Tells other engines of moves from now on, and hears of theirs; takes events into the queue, and their results. Each has
+   * a connection of its own, closed with the guardian. Throws `bus.address-refused`.
+   */
+  async joinBus(open: () => Promise<Bus>): Promise<void> {
+    await this.#aliases.join(open);
+    await this.queue.join(open);
   }
 
   /** Certifies a version on its gate data; where it serves, with its certificate from now on, suspended at first. */
@@ -326,6 +337,13 @@ export class Guardian {
   /** What the guardian stands on and cannot use for now. */
   get dependencies(): DependencyHealth {
     return dependencyHealth(this);
+  }
+
+  /** Flows for whichever worker has their stream: resolves when the bus holds them. The batch is only read. Throws as `EventQueue.submit`. */
+  async queueFlows(flows: FlowBatch, options: SubmittedFlows): Promise<EventState> {
+    const event = await this.queue.submit(flows, options);
+    if (event.state === 'waiting') await this.#knowledge.add(flows);
+    return event;
   }
 
   /** What is known of a host now. */
@@ -384,6 +402,7 @@ export class Guardian {
     this.detections.close();
     const steps = [
       async () => this.#exporter?.close(),
+      () => this.queue.close(),
       () => this.engine.close(),
       () => this.notices.close(),
       () => this.#knowledge.close(),

@@ -1,11 +1,12 @@
 import type { Detection, DetectionStore } from '../alerts/index.ts';
 import { BatchSize, type Clock, type Metrics, type Milliseconds } from '../base/index.ts';
-import { type FeatureBatch, FlowExtractor, type LoadedSchema } from '../features/index.ts';
+import { FlowExtractor, type LoadedSchema } from '../features/index.ts';
 import type { Engine } from '../inference/index.ts';
 import type { Score } from '../models/index.ts';
 import { type Decision, type Guardrails, isSourceProven } from '../response/index.ts';
 import type { FlowBatch, FlowRecord } from '../traffic/index.ts';
 import type { FeatureKnowledge } from './feature-knowledge.ts';
+import { rejectsOf } from './rejects.ts';
 import type { ScoreDrift } from './score-drift.ts';
 import { scoreInParts } from './score-in-parts.ts';
 
@@ -163,15 +164,6 @@ export class LiveRoute {
     for (const [verdict, n] of Object.entries(decisions)) if (n > 0) this.#decisions.add({ verdict }, n);
     for (const { activity } of detections) this.#findings.add({ activity });
   }
-}
-
-function rejectsOf({ rejected }: FeatureBatch): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const { code, column } of rejected) {
-    const reason = `${code} ${column}`;
-    counts[reason] = (counts[reason] ?? 0) + 1;
-  }
-  return counts;
 }
 
 interface Counts {

@@ -132,7 +132,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       },
     });
     const detections = new DetectionStore({
-      ...{ queries: database.detections, clock, config: config.alerts },
+      ...{ queries: database.detections, results: database.eventResults, clock, config: config.alerts },
       onStored: () => notices.wake(),
     });
     const triage = await Triage.open({ database, detections, log, clock });
