@@ -117,6 +117,30 @@ export class GuardianClient {
     return sum;
   }
 
+  /**
+   * Queues flows for the workers as one event, known by its id when this resolves. Under an idempotency key of their own
+   * the same flows can be sent again where no answer came, and count once.
+   */
+  queueFlows(
+    flows: readonly object[],
+    options: {
+      readonly route?: string;
+      readonly model?: string;
+      readonly idempotencyKey?: string;
+      readonly signal?: AbortSignal;
+    } = {},
+  ): Promise<Routes['POST /v1/events/queue']['answer']> {
+    const { signal, idempotencyKey, ...query } = options;
+    const body = flows.map((flow) => JSON.stringify(flow)).join('\n');
+    const headers = { ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }) };
+    return this.request('POST /v1/events/queue', { query, headers, body, ...(signal && { signal }) });
+  }
+
+  /** What a queued event came to, or that it waits. */
+  queuedEvent(id: string, signal?: AbortSignal): Promise<Routes['GET /v1/events/:id']['answer']> {
+    return this.request('GET /v1/events/:id', { path: { id }, ...(signal && { signal }) });
+  }
+
   /** Newest first. */
   async detections(
     query: Omit<NonNullable<Routes['GET /v1/detections']['query']>, 'format'> = {},

@@ -46,7 +46,7 @@ export interface Routes {
     query: undefined;
     headers: undefined;
     body: undefined;
-    answer: { ready: true; [name: string]: unknown };
+    answer: { ready: true; degraded?: readonly string[]; [name: string]: unknown };
   };
   /** Metadata of a loaded model. */
   'GET /v2/models/:name': {
@@ -396,6 +396,66 @@ export interface Routes {
       verdicts: { attack: number; benign: number; abstain: number; [name: string]: unknown };
       decisions: { [name: string]: number };
       detections: readonly { [name: string]: unknown }[];
+      [name: string]: unknown;
+    };
+  };
+  /** Queues flows for the workers as one event; answered when the bus holds it. Takes what POST /v1/events takes. */
+  'POST /v1/events/queue': {
+    path: undefined;
+    query: {
+      /** names the stream; each has windows of its own */
+      route?: string;
+      /** registry reference; the configured model by default */
+      model?: string;
+    };
+    headers: {
+      /** events of one caller under the same key are one event: send again what was not answered */
+      'idempotency-key'?: string;
+    };
+    body: readonly unknown[] | { flows: readonly unknown[] } | string | Uint8Array;
+    answer: {
+      /** 32 hexadecimal digits */
+      id: string;
+      /** waiting: acknowledged, and no result is kept */
+      state: 'waiting' | 'done' | 'failed';
+      /** of the result, RFC 3339 */
+      storedAt?: string;
+      route?: string;
+      worker?: string;
+      flows?: number;
+      rejects?: { [name: string]: number };
+      verdicts?: { attack: number; benign: number; abstain: number; [name: string]: unknown };
+      /** on the attacks among them */
+      decisions?: { [name: string]: number };
+      /** uids of the findings that it raised or changed */
+      detections?: readonly string[];
+      failed?: { code: string; message: string; [name: string]: unknown };
+      [name: string]: unknown;
+    };
+  };
+  /** What a queued event came to, or that it waits. */
+  'GET /v1/events/:id': {
+    path: { id: string };
+    query: undefined;
+    headers: undefined;
+    body: undefined;
+    answer: {
+      /** 32 hexadecimal digits */
+      id: string;
+      /** waiting: acknowledged, and no result is kept */
+      state: 'waiting' | 'done' | 'failed';
+      /** of the result, RFC 3339 */
+      storedAt?: string;
+      route?: string;
+      worker?: string;
+      flows?: number;
+      rejects?: { [name: string]: number };
+      verdicts?: { attack: number; benign: number; abstain: number; [name: string]: unknown };
+      /** on the attacks among them */
+      decisions?: { [name: string]: number };
+      /** uids of the findings that it raised or changed */
+      detections?: readonly string[];
+      failed?: { code: string; message: string; [name: string]: unknown };
       [name: string]: unknown;
     };
   };

@@ -27,6 +27,8 @@ const flow = { name: 'flow' };
 /** Examples of the OpenAPI document, on a registry with the versions 1.0.0 and 1.1.0 of `flow`, in this order. */
 export const EXAMPLES: Partial<Record<RouteKey, RouteExample>> = {
   'POST /v1/events': { query: { route: 'sensor-7' }, body: [PROBE] },
+  'POST /v1/events/queue': { query: { route: 'sensor-7' }, body: [PROBE] },
+  'GET /v1/events/:id': { path: { id: 'efeffb7a279e24ee11b695f692381088' } },
   'POST /v1/events/end': { query: { route: 'sensor-7' } },
   'POST /v2/models/:name/infer': {
     path: flow,

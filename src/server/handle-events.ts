@@ -1,7 +1,10 @@
+import type { z } from 'zod';
+import { QueueError } from '../guardian/index.ts';
 import { parseReference } from '../registry/index.ts';
 import { ServerError } from './errors.ts';
 import { checkRows, readEvents } from './event-bodies.ts';
-import type { Handlers, ServedGuardian } from './handler.ts';
+import { type Handlers, parsePart, type ServedGuardian } from './handler.ts';
+import { queueHeaders } from './queue-routes.ts';
 import { type Caller, mayAct } from './roles.ts';
 
 export const eventHandlers = {
@@ -12,6 +15,21 @@ export const eventHandlers = {
     if (guardian.detections.stats.unsaved > 0) await guardian.detections.flush();
     const { outcomes: _, ...result } = await guardian.ingestFlows(flows, { route: query.route, model });
     return { ...result, ...(unread !== undefined && { unread }) };
+  },
+  'POST /v1/events/queue': async ({ guardian, query, body, caller, request }) => {
+    const headers = parsePart(queueHeaders, 'header', request.headers) as z.output<typeof queueHeaders>;
+    const { flows, unread } = await readEvents(body);
+    const model = await servedModel(guardian, query.model ?? guardian.config.model.modelPath, caller);
+    const event = await guardian.queueFlows(flows, {
+      ...{ stream: query.route, model, principal: caller.principal },
+      idempotencyKey: headers['idempotency-key'],
+    });
+    return { ...event, ...(unread !== undefined && { unread }) };
+  },
+  'GET /v1/events/:id': async ({ guardian, path }) => {
+    const event = await guardian.queue.find(path.id);
+    if (event === undefined) throw new QueueError('guardian.event-unknown', 'no queued event has this id');
+    return event;
   },
   'POST /v1/events/end': async ({ guardian, query }) => ({
     detections: await guardian.endRoute(query.route),

@@ -41,6 +41,8 @@ export type ServedGuardian = Pick<
   | 'schemaOf'
   | 'ingestFlows'
   | 'endRoute'
+  | 'queue'
+  | 'queueFlows'
   | 'host'
   | 'scoreEvents'
   | 'scoreVectors'

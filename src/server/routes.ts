@@ -4,6 +4,7 @@ import { CUSTODY_ROUTES } from './custody-routes.ts';
 import { extractionBody } from './extraction-requests.ts';
 import { KEY_ROUTES } from './key-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
+import { QUEUE_ROUTES } from './queue-routes.ts';
 import * as requests from './requests.ts';
 import type { Role } from './roles.ts';
 import { ROLLOUT_ROUTES } from './rollout-routes.ts';
@@ -151,6 +152,7 @@ export const ROUTES = {
     bodyBytes: eventsBytes,
     answer: answers.ingested,
   },
+  ...QUEUE_ROUTES,
   'POST /v1/events/end': {
     role: 'submitter',
     about: 'Ends a stream of flows: closes its findings and forgets its windows.',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { MemoryBus } from '../../src/bus/index.ts';
 import { EXAMPLES } from '../../src/server/examples.ts';
 import { buildServer, openApiDocument } from '../../src/server/index.ts';
 import { flowCandidate, openServedHouse } from '../support/served-guardian.ts';
@@ -23,6 +24,7 @@ interface Operation {
 suite('the examples of the OpenAPI document', () => {
   test('are what their schemas say, and answered as the document says', async () => {
     const house = await openServedHouse({ now: Date.UTC(2026, 10, 23, 12) });
+    await house.guardian.joinBus(async () => new MemoryBus());
     const app = await buildServer(house.guardian, { trust: 'local' });
     const ajv = new Ajv2020({ strict: false, logger: false });
     try {
