@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Bus } from './bus.ts';
 import { MemoryBus } from './memory-bus.ts';
 import { connectNats, NATS_DEFAULTS } from './nats-bus.ts';
+import { sealBus } from './sealed-bus.ts';
 
 const file = (about: string) => z.string().min(1).max(4_096).nullable().default(null).describe(about);
 
@@ -20,6 +21,9 @@ export const busConfigSchema = z.strictObject({
   user: z.string().min(1).max(256).nullable().default(null),
   passwordFile: file('holds the password of that user'),
   tokenFile: file('holds a token'),
+  sealingKeyFile: file(
+    '32 random bytes, mode 0600 (guardian keys bus FILE): everything on the bus is sealed under it',
+  ),
   topicBytes: z
     .int()
     .min(1_048_576)
@@ -30,9 +34,13 @@ export const busConfigSchema = z.strictObject({
 
 export type BusConfig = z.output<typeof busConfigSchema>;
 
-/** The bus that is configured. Throws `bus.address-refused`, `bus.unreachable`. */
-export async function openBus({ url, topicBytes, ...files }: BusConfig): Promise<Bus> {
+/**
+ * The bus that is configured, sealed where there is a key for it. Throws `bus.address-refused`, `bus.unreachable`,
+ * `bus.key-refused`, `bus.key-wrong`.
+ */
+export async function openBus({ url, topicBytes, sealingKeyFile, ...files }: BusConfig): Promise<Bus> {
   if (url === null) return new MemoryBus({ maxTopicBytes: topicBytes });
   const given = Object.fromEntries(Object.entries(files).filter(([, value]) => value !== null));
-  return await connectNats({ server: url, maxTopicBytes: topicBytes, ...given });
+  const bus = await connectNats({ server: url, maxTopicBytes: topicBytes, ...given });
+  return sealingKeyFile === null ? bus : await sealBus(bus, sealingKeyFile);
 }

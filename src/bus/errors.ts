@@ -42,6 +42,21 @@ export const BUS_ERRORS = {
     retry: false,
     says: 'No object of that name is on the bus, or its bytes do not have the digest it was stored with.',
   },
+  'bus.seal-broken': {
+    category: 'security',
+    retry: false,
+    says: 'What came over the bus was not sealed under its key, or for another name, request or purpose; it was dropped.',
+  },
+  'bus.key-refused': {
+    category: 'security',
+    retry: false,
+    says: 'The file of the key of the bus is missing, can be read by others, or does not hold 32 bytes. Make one: guardian keys bus FILE.',
+  },
+  'bus.key-wrong': {
+    category: 'security',
+    retry: false,
+    says: 'The bus is sealed under another key. Give each process the same file; for a new key, start over an empty bus.',
+  },
   'bus.closed': {
     category: 'resource',
     retry: false,

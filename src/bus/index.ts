@@ -13,3 +13,4 @@ export { claimLease, type Lease, type LeaseOptions } from './lease.ts';
 export { MEMORY_BUS_DEFAULTS, MemoryBus, type MemoryBusOptions } from './memory-bus.ts';
 export { connectNats, NATS_DEFAULTS, type NatsBusOptions } from './nats-bus.ts';
 export { type QueueConfig, queueConfigSchema } from './queue-config.ts';
+export { SealedBus, type SealRefusals, sealBus } from './sealed-bus.ts';

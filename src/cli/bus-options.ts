@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type Bus, connectNats } from '../bus/index.ts';
+import { type Bus, connectNats, sealBus } from '../bus/index.ts';
 
 /** Options of every command that speaks over NATS. */
 export interface BusOptions {
@@ -8,6 +8,7 @@ export interface BusOptions {
   readonly busPasswordFile?: string;
   readonly busTokenFile?: string;
   readonly busCa?: string;
+  readonly busKeyFile?: string;
 }
 
 export function addBusOptions(command: Command): Command {
@@ -16,7 +17,11 @@ export function addBusOptions(command: Command): Command {
     .option('--bus-user <name>', 'user of the bus')
     .option('--bus-password-file <file>', 'file that holds its password')
     .option('--bus-token-file <file>', 'file that holds a token')
-    .option('--bus-ca <file>', 'PEM file of the authority that signed the certificate of the bus');
+    .option('--bus-ca <file>', 'PEM file of the authority that signed the certificate of the bus')
+    .option(
+      '--bus-key-file <file>',
+      'seals everything on the bus: 32 random bytes, mode 0600, the same for all (guardian keys bus FILE)',
+    );
 }
 
 export async function openBus({
@@ -25,12 +30,14 @@ export async function openBus({
   busPasswordFile,
   busTokenFile,
   busCa,
+  busKeyFile,
 }: BusOptions): Promise<Bus> {
-  return await connectNats({
+  const opened = await connectNats({
     server: bus,
     ...(busUser !== undefined && { user: busUser }),
     ...(busPasswordFile !== undefined && { passwordFile: busPasswordFile }),
     ...(busTokenFile !== undefined && { tokenFile: busTokenFile }),
     ...(busCa !== undefined && { caFile: busCa }),
   });
+  return busKeyFile === undefined ? opened : await sealBus(opened, busKeyFile);
 }

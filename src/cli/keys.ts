@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import {
   CryptoError,
   ensureSoftHsmToken,
+  ensureUnlockFile,
   isPkcs11Uri,
   KEY_PURPOSES,
   type KeyInfo,
@@ -50,12 +51,34 @@ export function registerKeys({ program, action }: Registrar): void {
     .option('--at <time>', 'RFC 3339: it is known to have been in other hands since then')
     .addHelpText('after', '\nExample:\n  guardian keys revoke model-signing-0123456789abcdef')
     .action(action<{ at?: string }>(revoke));
+  keys
+    .command('bus')
+    .description('Makes a key that seals a bus: 32 random bytes in a file of mode 0600.')
+    .argument('<file>', 'where it goes')
+    .addHelpText('after', BUS_HELP)
+    .action(action<object>(makeBusKey));
 }
 
 const LIST_HELP = `
 Examples:
   guardian keys list
   guardian keys list --pem model-signing > trust.pem      for guardian worker --trust and models import --key`;
+
+/** A key for the bus, for owner and workers alike. One that is there stays. */
+async function makeBusKey(context: Context, _: object, path = ''): Promise<undefined> {
+  await ensureUnlockFile(path);
+  context.output.line(`${path} holds a key for the bus; copy it to each machine by a way that you trust`);
+  context.output.object({ type: 'keys.bus', path });
+  return undefined;
+}
+
+const BUS_HELP = `
+Owner and workers need the same file. A file that is there is left as it is. It is as good as
+  (umask 077; head -c 32 /dev/urandom > bus.key)
+
+Example:
+  guardian keys bus bus.key
+  guardian worker --bus nats://127.0.0.1:4222 --bus-key-file bus.key`;
 
 const INIT_HELP = `
 With --keys pkcs11:token=NAME the keys are made in that token and never leave it. Without a module-path SoftHSM is
