@@ -87,6 +87,11 @@ export const SERVER_ERRORS = {
     retry: true,
     says: 'This caller or address has sent more requests than `server.rateLimit` allows; Retry-After says when to go on.',
   },
+  'server.overloaded': {
+    category: 'resource',
+    retry: true,
+    says: 'More inference requests wait than this server can answer in time; the message says why this one went first, Retry-After when to come again.',
+  },
   'server.body-too-large': {
     category: 'validation',
     retry: false,

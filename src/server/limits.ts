@@ -30,6 +30,10 @@ export const SERVER_LIMITS = {
   keepAliveTimeoutMs: 30_000,
   /** Silence on a connection; longer than the heartbeat of streams. */
   idleTimeoutMs: 120_000,
+  /** Work between two looks at the sockets, while requests wait. */
+  turnMs: 10,
+  /** Bytes of requests that wait on one connection; above it no more is read. */
+  waitingBytes: 64 * 1024,
   streams: 32,
   /** Streams of inference requests over gRPC, all connections together. */
   inferStreams: 64,

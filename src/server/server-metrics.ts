@@ -5,6 +5,8 @@ export interface ServerMetrics {
   readonly refusals: CounterMetric;
   /** Labels `route`, `status`. */
   readonly requests: CounterMetric;
+  /** Labels `reason`, `priority`: inference requests that were refused before they were read. */
+  readonly shed: CounterMetric;
   /** Seconds; label `route`. */
   readonly duration: HistogramMetric;
   /** Labels `method`, `code`: the number of the status. */
@@ -24,6 +26,10 @@ export function serverMetrics(metrics: Metrics): ServerMetrics {
     found = {
       refusals: metrics.counter('refusals_total', 'Requests refused, by code.', ['code', 'category']),
       requests: metrics.counter('http_requests_total', 'Requests answered.', ['route', 'status']),
+      shed: metrics.counter('http_shed_total', 'Inference requests refused unread, by reason.', [
+        'reason',
+        'priority',
+      ]),
       duration: metrics.histogram('http_request_seconds', 'From the headers to the answer.', ['route']),
       calls: metrics.counter('grpc_calls_total', 'Calls over gRPC that ended.', ['method', 'code']),
       callDuration: metrics.histogram('grpc_call_seconds', 'From the headers of a call to its status.', [

@@ -1,0 +1,251 @@
+import type { Socket } from 'node:net';
+import type { Milliseconds } from '../../base/index.ts';
+import type { Priority } from '../../inference/index.ts';
+import { SERVER_LIMITS } from '../limits.ts';
+import type { Queued, ShedReason } from './load-shedder.ts';
+import { type FrameKind, FrameReader } from './request-frames.ts';
+
+/** What one connection asks of what stands before all of them. */
+export interface Front {
+  /** As `LoadShedder`. */
+  offer(connection: SheddingConnection): boolean;
+  freed(): void;
+  /** The bytes of a head lie here that is not all there. */
+  noteHalf(connection: SheddingConnection): void;
+  /** The whole answer to a refused request. */
+  refusal(reason: ShedReason, isLast: boolean): Buffer;
+}
+
+interface Arrival {
+  readonly bytes: Buffer;
+  readonly at: Milliseconds;
+}
+
+const frames = new FrameReader();
+
+/**
+ * The bytes of one connection on their way to the parser of HTTP: one request at a time, the next one when the one before is
+ * answered, so that answers stay in order and a pipeline holds no more than its share. A request that is refused never
+ * reaches the parser. What is not understood here passes untouched, from then on.
+ */
+export class SheddingConnection implements Queued {
+  next: Queued | undefined;
+  priority: Priority = 'live';
+  arrivedAt: Milliseconds = 0;
+  readonly #socket: Socket;
+  readonly #toParser: (bytes: Buffer) => void;
+  readonly #front: Front;
+  /** Not yet passed on, from `#offset` on, then `#later`. */
+  #bytes: Buffer | undefined;
+  #offset = 0;
+  #later: Arrival[] = [];
+  #held = 0;
+  /** Length of the request at the head; 0 where it has not been read. */
+  #headLength = 0;
+  #headKind: FrameKind = 'other';
+  #isLast = false;
+  /** Bytes of a body that are still to come: of a request that went on, and of one that was refused. */
+  #toPass = 0;
+  #toDrop = 0;
+  /** A request is on its way. */
+  #isBusy = false;
+  /** Its refusals are not being read. */
+  #isBlocked = false;
+  #isPaused = false;
+  #isOpaque = false;
+  #isGone = false;
+
+  constructor(socket: Socket, toParser: (bytes: Buffer) => void, front: Front) {
+    this.#socket = socket;
+    this.#toParser = toParser;
+    this.#front = front;
+  }
+
+  get isWaiting(): boolean {
+    return this.#headLength > 0 && !this.#isGone;
+  }
+
+  get hasMore(): boolean {
+    return this.#held > this.#headLength;
+  }
+
+  receive(bytes: Buffer, at: Milliseconds): void {
+    // What is sent after the last answer is read by nobody.
+    if (this.#isGone || this.#socket.writableEnded) return;
+    if (this.#isOpaque) {
+      this.#toParser(bytes);
+      return;
+    }
+    const rest = this.#toPass + this.#toDrop > 0 ? this.#continueBody(bytes) : bytes;
+    if (rest === undefined) return;
+    this.#held += rest.length;
+    if (this.#bytes === undefined) {
+      this.#bytes = rest;
+      this.#offset = 0;
+      this.arrivedAt = at;
+    } else this.#later.push({ bytes: rest, at });
+    if (this.#headLength === 0) this.#advance();
+    if (this.#held > SERVER_LIMITS.waitingBytes && !this.#isPaused) {
+      this.#isPaused = true;
+      this.#socket.pause();
+    }
+  }
+
+  pass(): void {
+    this.#isBusy = true;
+    const isLast = this.#isLast;
+    this.#toPass = this.#headLength;
+    this.#headLength = 0;
+    while (this.#toPass > 0 && this.#bytes !== undefined) {
+      const part = this.#take(this.#toPass);
+      this.#toPass -= part.length;
+      this.#toParser(part);
+    }
+    if (isLast) this.passAll();
+    this.#resume();
+  }
+
+  refuse(reason: ShedReason, isRefused: (queued: Queued) => boolean): number {
+    let refused = 0;
+    let isEnd = false;
+    do {
+      refused++;
+      isEnd = this.#isLast;
+      this.#toDrop = this.#headLength;
+      this.#headLength = 0;
+      while (this.#toDrop > 0 && this.#bytes !== undefined) this.#toDrop -= this.#take(this.#toDrop).length;
+    } while (!isEnd && this.#readHead() === 'infer' && isRefused(this));
+    this.#send(reason, refused, isEnd);
+    this.#resume();
+    this.#advance();
+    return refused;
+  }
+
+  /** The request that was on its way has its answer, and the connection stays. */
+  answered(): void {
+    this.#isBusy = false;
+    this.#goOn();
+  }
+
+  /** A head that is still not all there is the parser's to judge, and its clock's. */
+  passHalf(): void {
+    if (!this.#isBusy && !this.#isBlocked && this.#readHead() === 'partial') this.passAll();
+  }
+
+  /** From here on everything goes to the parser as it comes. */
+  passAll(): void {
+    this.#isOpaque = true;
+    this.#toPass = 0;
+    this.#headLength = 0;
+    while (this.#bytes !== undefined && !this.#isGone) this.#toParser(this.#take(this.#bytes.length));
+    this.#resume();
+  }
+
+  close(): void {
+    this.#isGone = true;
+    this.#bytes = undefined;
+    this.#later = [];
+  }
+
+  /** Passes on what may go on, until a request is on its way or has to wait. */
+  #advance(): void {
+    while (!this.#isBusy && !this.#isBlocked && !this.#isGone) {
+      switch (this.#readHead()) {
+        case 'none':
+          return;
+        case 'partial':
+          this.#front.noteHalf(this);
+          return;
+        case 'opaque':
+          this.passAll();
+          return;
+        case 'infer':
+          if (!this.#front.offer(this)) return;
+          break;
+        default:
+      }
+      this.pass();
+    }
+  }
+
+  /** Reads the head that comes next, where it has not been read yet. */
+  #readHead(): FrameKind | 'none' {
+    if (this.#headLength > 0) return this.#headKind;
+    if (this.#isOpaque || this.#toDrop > 0 || this.#toPass > 0 || this.#bytes === undefined) return 'none';
+    let kind = frames.read(this.#bytes, this.#offset);
+    while (kind === 'partial' && this.#join()) kind = frames.read(this.#bytes, this.#offset);
+    if (kind === 'partial' || kind === 'opaque') return kind;
+    this.#headKind = kind;
+    this.#headLength = frames.headBytes + frames.bodyBytes;
+    this.#isLast = frames.isLast;
+    this.priority = frames.priority;
+    return kind;
+  }
+
+  #continueBody(bytes: Buffer): Buffer | undefined {
+    if (this.#toPass > 0) {
+      const part = bytes.length <= this.#toPass ? bytes : bytes.subarray(0, this.#toPass);
+      this.#toPass -= part.length;
+      this.#toParser(part);
+      return part.length < bytes.length ? bytes.subarray(part.length) : undefined;
+    }
+    const dropped = Math.min(this.#toDrop, bytes.length);
+    this.#toDrop -= dropped;
+    return dropped < bytes.length ? bytes.subarray(dropped) : undefined;
+  }
+
+  /** Up to so many of the oldest bytes. */
+  #take(most: number): Buffer {
+    const bytes = this.#bytes as Buffer;
+    const end = Math.min(bytes.length, this.#offset + most);
+    const part = this.#offset === 0 && end === bytes.length ? bytes : bytes.subarray(this.#offset, end);
+    this.#held -= part.length;
+    this.#offset = end;
+    if (end < bytes.length) return part;
+    const next = this.#later.shift();
+    this.#bytes = next?.bytes;
+    this.#offset = 0;
+    if (next !== undefined) this.arrivedAt = next.at;
+    return part;
+  }
+
+  /** Joins the rest with what came after it; whether anything had. */
+  #join(): boolean {
+    const next = this.#later.shift();
+    if (next === undefined) return false;
+    this.#bytes = Buffer.concat([(this.#bytes as Buffer).subarray(this.#offset), next.bytes]);
+    this.#offset = 0;
+    return true;
+  }
+
+  /** So many refusals; behind the last one the connection ends, where `isEnd`. */
+  #send(reason: ShedReason, count: number, isEnd: boolean): void {
+    const one = this.#front.refusal(reason, false);
+    if (isEnd) {
+      const before = Array<Buffer>(count - 1).fill(one);
+      this.#isGone = true;
+      this.#socket.end(Buffer.concat([...before, this.#front.refusal(reason, true)]));
+      return;
+    }
+    const all = count === 1 ? one : Buffer.allocUnsafe(one.length * count).fill(one);
+    if (this.#socket.write(all)) return;
+    // Who does not read the answers is not read, either.
+    this.#isBlocked = true;
+    this.#socket.once('drain', () => {
+      this.#isBlocked = false;
+      this.#goOn();
+    });
+  }
+
+  #goOn(): void {
+    if (this.#isGone) return;
+    this.#advance();
+    this.#front.freed();
+  }
+
+  #resume(): void {
+    if (!this.#isPaused || this.#held > SERVER_LIMITS.waitingBytes / 2) return;
+    this.#isPaused = false;
+    this.#socket.resume();
+  }
+}
