@@ -6,8 +6,15 @@ export type { CertificateChange, NoteCertificateChange, WatchedKind } from './ce
 export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from './config.ts';
 export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
 export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';
-export { DeviceModel } from './gpu/device-model.ts';
-export type { DeviceScorerReport, GpuChange, GpuReport, GpuState } from './gpu/gpu-scoring.ts';
+export type { RowThreshold } from './gpu/crossover.ts';
+export { AGREEMENT, DeviceModel } from './gpu/device-model.ts';
+export {
+  type DeviceScorerReport,
+  type GpuChange,
+  type GpuReport,
+  GpuScoring,
+  type GpuState,
+} from './gpu/gpu-scoring.ts';
 export { ScoringDevice } from './gpu/scoring-device.ts';
 export type { ModelRuntime } from './model-runtime.ts';
 export {

@@ -13,6 +13,7 @@ import {
   sampleOf,
   WebGpuBackend,
 } from '../../src/features/index.ts';
+import { runCases } from './run-cases.ts';
 
 /**
  * Cases on a real device, whatever adapter the environment names. Started as a process of its own, since drivers are
@@ -203,10 +204,4 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 
-for (const [name, run] of Object.entries(cases)) {
-  const problem = await run().then(
-    () => undefined,
-    (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error)),
-  );
-  process.stdout.write(`${JSON.stringify({ name, problem })}\n`);
-}
+await runCases(cases);

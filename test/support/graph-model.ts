@@ -88,3 +88,37 @@ export function hungryGraph(columns: number): Uint8Array {
     ],
   });
 }
+
+/** A network of dense layers, rectified between them, with one probability at its end. */
+export function denseGraph(random: SeededRandom, columns: number, hidden: readonly number[]): Uint8Array {
+  const sizes = [columns, ...hidden, 1];
+  const layers = sizes.slice(1).map((outputs, l) => ({ inputs: sizes[l] as number, outputs, l }));
+  const floats = (n: number, spread: number) =>
+    Array.from({ length: n }, () => random.uniform(-spread, spread));
+  return encodeOnnx({
+    opsets: { '': 17 },
+    metadata: {},
+    inputs: [{ name: 'x', type: ONNX_TYPE.float, dims: ['n', columns] }],
+    outputs: [{ name: ONNX_NAMES.probability, type: ONNX_TYPE.float, dims: ['n', 1] }],
+    initializers: layers.flatMap(({ inputs, outputs, l }) => [
+      {
+        name: `w${l}`,
+        type: ONNX_TYPE.float,
+        dims: [inputs, outputs],
+        values: floats(inputs * outputs, 2 / Math.sqrt(inputs)),
+      },
+      { name: `b${l}`, type: ONNX_TYPE.float, dims: [outputs], values: floats(outputs, 0.5) },
+    ]),
+    nodes: layers.flatMap(({ l }) => {
+      const isLast = l === layers.length - 1;
+      const step = (op: string, inputs: string[], output: string) => ({
+        ...{ op, domain: '', inputs, outputs: [output], attributes: {} },
+      });
+      return [
+        step('MatMul', [l === 0 ? 'x' : `y${l - 1}`, `w${l}`], `m${l}`),
+        step('Add', [`m${l}`, `b${l}`], `s${l}`),
+        step(isLast ? 'Sigmoid' : 'Relu', [`s${l}`], isLast ? ONNX_NAMES.probability : `y${l}`),
+      ];
+    }),
+  });
+}

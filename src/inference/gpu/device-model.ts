@@ -413,7 +413,9 @@ export class DeviceModel {
     const columns = this.#categories.length;
     // Uploads and results, results once more to be read back; a buffer is rounded up to a power of two.
     const perRow = 2 * (columns * 4 + vectors * 16 + inner + 2 * (8 + 8 + 4 + kinds) + 4);
-    const room = device.budget - this.bytes - 4 * BUSY * 8;
+    // Slices of distances, in the same way.
+    const slices = this.#novelty?.normals === undefined ? 0 : 16 * BUSY;
+    const room = device.budget - this.bytes - slices;
     const bound = MAX_BINDING / 2 / Math.max(columns * 4, vectors * 16, widest, kinds, 8);
     return Math.floor(Math.min(PART_ROWS, bound, room / perRow));
   }

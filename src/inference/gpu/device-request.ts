@@ -22,7 +22,12 @@ export async function scoreOnDevice(
   const progress = { scored: 0 };
   const end = Promise.withResolvers<'late' | 'withdrawn'>();
   const withdraw = () => end.resolve('withdrawn');
-  const timer = setTimeout(() => end.resolve('late'), untilAfter(deadline, clock));
+  const timer = setTimeout(
+    () => {
+      if (clock.monotonic() > deadline) end.resolve('late');
+    },
+    untilAfter(deadline, clock),
+  );
   if (signal?.aborted) withdraw();
   signal?.addEventListener('abort', withdraw, { once: true });
   const outcome = (state: Outcome['state'], error?: unknown): Outcome => ({

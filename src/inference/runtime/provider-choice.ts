@@ -51,11 +51,19 @@ export async function chooseProvider<S extends GraphSession>(
       }
       trial = { refused: 'slower than the CPU', ...trial };
     } catch (error) {
-      trial = { provider, refused: error instanceof Error ? error.message.slice(0, 200) : 'it failed' };
+      trial = { provider, refused: error instanceof Error ? reasonIn(error.message) : 'it failed' };
     }
     trials.push(trial);
   }
   return { provider: 'cpu', cpu, fromRows: 1, trials };
+}
+
+/** Of what the runtime says, without where in its own source it says so. */
+function reasonIn(message: string): string {
+  return message
+    .replace(/^\/\S+\.cc:\d+ .* was false\. /s, '')
+    .trim()
+    .slice(0, 200);
 }
 
 async function tryOut<S extends GraphSession>(
