@@ -34,7 +34,7 @@ export type EventState =
       readonly [field: string]: unknown;
     };
 
-/** Bytes of one event on the bus, before they are packed: small enough to travel in one message with its result. */
+/** Bytes of one event on the bus: it, and its result, travel in one message of NATS' usual size. */
 const MAX_EVENT_BYTES = 512 * 1024;
 /** Ids that are remembered as waiting, for the metric. */
 const MAX_WAITING = 100_000;

@@ -151,8 +151,10 @@ export class EventWorker {
           else stuck = await this.#take(partition, delivery);
           if (stuck !== undefined || ended.aborted) break;
         }
+        // The bus was closed under us.
+        if (stuck === undefined) return;
         // Nothing is asked for meanwhile: what waits for an owner that is away is not handed out in vain.
-        if (stuck !== undefined) await this.#publishLater(stuck, ended);
+        await this.#publishLater(stuck, ended);
       }
     } finally {
       for (const key of this.#windows.keys()) {
