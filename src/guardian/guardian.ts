@@ -49,6 +49,7 @@ import type { CertificateNotes } from './certificate-notes.ts';
 import { observeCondition } from './condition-metrics.ts';
 import { type DependencyHealth, dependencyHealth, observeDependencies } from './dependency-health.ts';
 import { FeatureKnowledge, type HostReport } from './feature-knowledge.ts';
+import { observeGpu } from './gpu-notes.ts';
 import { observeInference } from './inference-metrics.ts';
 import { type IngestOptions, type IngestResult, LiveRoute } from './live-route.ts';
 import type { ModelNotes } from './model-notes.ts';
@@ -57,6 +58,7 @@ import { ModelShelf } from './model-shelf.ts';
 import { EventQueue, type EventState, type SubmittedFlows } from './queue/event-queue.ts';
 import { ScoreDrift } from './score-drift.ts';
 import { SecureIdentities } from './secure-identities.ts';
+import { SharedModels } from './shared-models.ts';
 import { followThrottle } from './throttled-models.ts';
 import { TrainingKeys } from './training-keys.ts';
 import { TrainingRuns } from './training-runs.ts';
@@ -141,6 +143,7 @@ export class Guardian {
   readonly #modelNotes: ModelNotes;
   readonly #drift: ScoreDrift;
   readonly #aliases: AliasWatch;
+  readonly #shared: SharedModels;
   readonly #exporter: OtlpExporter | undefined;
   /** Versions that run beside a champion. */
   readonly rollouts: ModelRollouts;
@@ -208,6 +211,8 @@ export class Guardian {
     this.#modelNotes = parts.modelNotes;
     this.#modelNotes.observe(metrics, engine);
     observeInference(metrics, engine);
+    this.#shared = new SharedModels(engine, logger, metrics);
+    observeGpu(metrics, engine);
     observeCondition(metrics, this);
     this.rollouts = new ModelRollouts({
       ...{ registry, engine, log, logger, configured: this.config.inference.rollouts },
@@ -299,12 +304,14 @@ export class Guardian {
   }
 
   /**
-   * Tells other engines of moves from now on, and hears of theirs; takes events into the queue, and their results. Each has
+   * Tells other engines of moves from now on, and hears of theirs; takes events into the queue, and their results; shares models
+   * with workers. Each has
    * a connection of its own, closed with the guardian. Throws `bus.address-refused`.
    */
   async joinBus(open: () => Promise<Bus>): Promise<void> {
     await this.#aliases.join(open);
     await this.queue.join(open);
+    await this.#shared.join(open);
   }
 
   /** Certifies a version on its gate data; where it serves, with its certificate from now on, suspended at first. */
@@ -404,6 +411,7 @@ export class Guardian {
       async () => this.#exporter?.close(),
       () => this.queue.close(),
       () => this.engine.close(),
+      () => this.#shared.close(),
       () => this.notices.close(),
       () => this.#knowledge.close(),
       () => this.#denials.close(),

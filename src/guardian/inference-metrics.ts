@@ -15,6 +15,23 @@ export function observeInference(metrics: Metrics, engine: Engine): void {
     'reason',
     () => engine.stats.shed,
   );
+  if (engine.remote !== undefined) {
+    metrics.counted(
+      'inference_remote_total',
+      'Batches for workers over the bus, by what came of a try: answered, lost, refused, or scored here instead.',
+      'outcome',
+      () => {
+        const { answered = 0, lost = 0, refused = 0, local = 0 } = engine.remote ?? {};
+        return { answered, lost, refused, local };
+      },
+    );
+    metrics.gauge('inference_workers', 'Workers that are there.', () => engine.remote?.workers ?? 0);
+    metrics.gauge(
+      'inference_workers_busy',
+      'Batches that workers score now.',
+      () => engine.remote?.busy ?? 0,
+    );
+  }
   const gauge = (name: string, help: string, read: (stats: Engine['stats']) => number) =>
     metrics.gauge(`inference_${name}`, help, () => read(engine.stats));
   gauge('limit', 'Requests that may be under way at once now.', ({ scheduler }) => scheduler?.limit ?? 0);

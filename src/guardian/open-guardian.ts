@@ -33,6 +33,7 @@ import {
 import { createGateEvaluator } from '../training/index.ts';
 
 import { CertificateNotes } from './certificate-notes.ts';
+import { noteGpu } from './gpu-notes.ts';
 import { Guardian, type GuardianOptions } from './guardian.ts';
 import { ModelNotes } from './model-notes.ts';
 import { TrainingKeys } from './training-keys.ts';
@@ -119,7 +120,9 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
     const engine = new Engine({
       ...{ config: config.inference, clock, noteCertificate: certificates.note },
       ...{ noteHealth: modelNotes.health, noteRolloutEnd: modelNotes.rolloutEnd },
+      noteGpu: noteGpu(options.logger ?? silentLogger, config.inference.provider),
       pressure: () => monitor.throttle.level,
+      isShared: config.bus.url !== null && config.bus.sealingKeyFile !== null,
     });
     opened.push(engine);
     const notices = new NoticeDelivery({

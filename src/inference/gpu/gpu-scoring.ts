@@ -154,7 +154,7 @@ export class GpuScoring {
 
   remove(scorer: DeviceScorer, model: DeviceModel): void {
     if (!this.#scorers.delete(scorer)) return;
-    for (const key of ['rows', 'again', 'control'] as const) this.#gone[key] += model.counters[key];
+    for (const key of ['rows', 'again', 'control'] as const) this.#gone[key] += scorer.counters[key];
     if (this.#device !== undefined) model.forget(this.#device);
   }
 
@@ -244,6 +244,7 @@ export class DeviceScorer {
   readonly #gpu: GpuScoring;
   /** On which it was checked and measured. */
   #device: ScoringDevice | undefined;
+  readonly #measured = { rows: 0, again: 0, control: 0 };
   #fromRows = Number.POSITIVE_INFINITY;
   #threshold: RowThreshold | undefined;
   #check: DeviceCheck | undefined;
@@ -255,8 +256,11 @@ export class DeviceScorer {
     this.#gpu = gpu;
   }
 
+  /** Of batches that somebody asked for. */
   get counters(): DeviceModelCounters {
-    return this.#model.counters;
+    const { rows, again, control } = this.#model.counters;
+    const measured = this.#measured;
+    return { rows: rows - measured.rows, again: again - measured.again, control: control - measured.control };
   }
 
   get report(): DeviceScorerReport {
@@ -316,7 +320,12 @@ export class DeviceScorer {
     this.#check = await this.#model.check(device);
     this.#reason = this.#check.refused;
     if (this.#reason !== undefined) return;
+    const before = this.#model.counters;
     this.#threshold = await measure(this.#model);
+    const { rows, again, control } = this.#model.counters;
+    this.#measured.rows += rows - before.rows;
+    this.#measured.again += again - before.again;
+    this.#measured.control += control - before.control;
     this.#fromRows = isAsked ? 1 : this.#threshold.rows;
     if (this.#fromRows === Number.POSITIVE_INFINITY) this.#reason = 'slower than the CPU';
     this.#device = device;
