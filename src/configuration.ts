@@ -265,30 +265,35 @@ const checkpointsConfigSchema = z.strictObject({
 });
 
 /** The whole of `guardian.yaml`: a section for each part, a default for each field. */
-export const configurationSchema = z.strictObject({
-  model: modelConfigSchema.prefault({}),
-  features: featuresConfigSchema.prefault({}),
-  inference: inferenceConfigSchema.prefault({}),
-  response: responseConfigSchema.prefault({}),
-  alerts: alertsConfigSchema.prefault({}),
-  audit: auditConfigSchema.prefault({}),
-  meter: meterConfigSchema.prefault({}),
-  training: trainingConfigSchema.prefault({}),
-  checkpoints: checkpointsConfigSchema.prefault({}),
-  trainingLimits: trainingLimitsSchema.prefault({}),
-  gates: gateConfigSchema.prefault({}),
-  registry: registryConfigSchema.prefault({}),
-  keys: keysConfigSchema.prefault({}),
-  monitor: monitorConfigSchema.prefault({}),
-  storage: storageConfigSchema.prefault({}),
-  bus: busConfigSchema.prefault({}),
-  queue: queueConfigSchema.prefault({}),
-  server: serverConfigSchema.prefault({}),
-  metrics: z.strictObject({ otlp: otlpConfigSchema.prefault({}) }).prefault({}),
-  log: z
-    .strictObject({ level: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn') })
-    .prefault({}),
-});
+export const configurationSchema = z
+  .strictObject({
+    model: modelConfigSchema.prefault({}),
+    features: featuresConfigSchema.prefault({}),
+    inference: inferenceConfigSchema.prefault({}),
+    response: responseConfigSchema.prefault({}),
+    alerts: alertsConfigSchema.prefault({}),
+    audit: auditConfigSchema.prefault({}),
+    meter: meterConfigSchema.prefault({}),
+    training: trainingConfigSchema.prefault({}),
+    checkpoints: checkpointsConfigSchema.prefault({}),
+    trainingLimits: trainingLimitsSchema.prefault({}),
+    gates: gateConfigSchema.prefault({}),
+    registry: registryConfigSchema.prefault({}),
+    keys: keysConfigSchema.prefault({}),
+    monitor: monitorConfigSchema.prefault({}),
+    storage: storageConfigSchema.prefault({}),
+    bus: busConfigSchema.prefault({}),
+    queue: queueConfigSchema.prefault({}),
+    server: serverConfigSchema.prefault({}),
+    metrics: z.strictObject({ otlp: otlpConfigSchema.prefault({}) }).prefault({}),
+    log: z
+      .strictObject({ level: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn') })
+      .prefault({}),
+  })
+  .refine(
+    ({ inference, bus }) => inference.pool !== 'bus' || (bus.url !== null && bus.sealingKeyFile !== null),
+    { message: 'expected bus.url and bus.sealingKeyFile beside it', path: ['inference', 'pool'] },
+  );
 
 export type Configuration = z.output<typeof configurationSchema>;
 export type ServerConfig = Configuration['server'];

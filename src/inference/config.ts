@@ -38,6 +38,10 @@ export const inferenceConfigSchema = z.strictObject({
     .max(256)
     .optional()
     .describe('threads that score batches; one less than the cores by default, 0 scores on the main thread'),
+  pool: z
+    .enum(['threads', 'bus'])
+    .default('threads')
+    .describe('who scores batches: threads here, or inference workers over the bus while there are any'),
   batchWaitMs: z
     .number()
     .min(0)

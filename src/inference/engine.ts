@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { z } from 'zod';
-import type { Clock, Digest } from '../base/index.ts';
+import type { Clock, Digest, Logger } from '../base/index.ts';
+import type { Bus } from '../bus/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { CertificateState, OperatingPointName, Score } from '../models/index.ts';
 import { VerifiedCertificate, VerifiedModel } from '../registry/index.ts';
@@ -9,6 +10,7 @@ import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from '
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
 import { type GpuReport, GpuScoring, type GpuScoringOptions } from './gpu/gpu-scoring.ts';
+import type { RemoteStats } from './remote/remote-pool.ts';
 import type { GraphRuntimeReport } from './runtime/graph-runtime.ts';
 import { GraphRuntimes } from './runtime/graph-runtimes.ts';
 import type { ScoreColumns } from './score-columns.ts';
@@ -42,6 +44,8 @@ export interface EngineOptions {
   readonly pressure?: () => Pressure;
   /** Code of the threads that score; the engine's own by default. */
   readonly threadEntry?: URL;
+  /** Its models are offered to workers, once `joinWorkers` has a bus; not by default. */
+  readonly isShared?: boolean;
   /** Told when a GPU is taken into use, is lost, or is not used. */
   readonly noteGpu?: GpuScoringOptions['note'];
   /** Opens the GPU, and finds row thresholds; tests pass their own. */
@@ -101,8 +105,12 @@ export class Engine {
       ...{ provider, memoryBytes: gpuMemoryMiB * MIB, clock, note: options.noteGpu, ...options.gpu },
       threads: Math.max(1, this.config.workers ?? availableParallelism() - 1),
     });
-    const { pressure, threadEntry } = options;
-    this.#scorer = new Scorer(this.config, clock, options.rule, this.models, { pressure, threadEntry });
+    const { pressure, threadEntry, isShared } = options;
+    this.#scorer = new Scorer(this.config, clock, options.rule, this.models, {
+      pressure,
+      threadEntry,
+      isShared,
+    });
     this.#clock = options.clock;
     this.#note = options.noteCertificate;
     this.#schemaIds = options.schemaIds === undefined ? undefined : new Set(options.schemaIds);
@@ -127,6 +135,19 @@ export class Engine {
     return this.#scorer.histograms;
   }
 
+  /** How workers over a bus score for this engine; undefined where its models are not shared. */
+  get remote(): RemoteStats | undefined {
+    return this.#scorer.scheduler.remote?.remote;
+  }
+
+  /**
+   * Offers the models to workers over this bus from now on, and has them score batches where that is configured. The bus is a sealed
+   * one: weights go over it. The caller closes it, after the engine.
+   */
+  joinWorkers(bus: Bus, logger: Logger): void {
+    this.#scorer.scheduler.remote?.join(bus, logger);
+  }
+
   /** Starts the threads that score batches, where there are to be any; without it they start once they are of use. */
   start(): Promise<void> {
     return this.#scorer.scheduler.start();
@@ -149,6 +170,7 @@ export class Engine {
     const leaves = previous === this.#scorer.previousBehind(served) ? undefined : previous;
     this.#keep(served, verified, leaves);
     this.#scorer.put(served);
+    this.#scorer.scheduler.remote?.offer.place(served);
     this.models.rollouts.championMoved(served);
   }
 
@@ -162,6 +184,7 @@ export class Engine {
   unload(name: string): boolean {
     const isThere = this.#scorer.remove(name);
     this.models.drop(name);
+    this.#scorer.scheduler.remote?.offer.withdraw(name);
     return isThere;
   }
 

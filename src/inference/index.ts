@@ -24,6 +24,7 @@ export {
   type InferenceWorkerStatus,
   startInferenceWorker,
 } from './remote/inference-worker.ts';
+export type { RemoteStats } from './remote/remote-pool.ts';
 export { readTrustFile, type WorkerTrust } from './remote/worker-trust.ts';
 export { openBlockingGraph, type RunnableModel } from './runtime/blocking-graph.ts';
 export { EXECUTION_PROVIDERS, type ExecutionProvider, RUNTIME_DEFAULTS } from './runtime/config.ts';

@@ -8,6 +8,7 @@ import { type Outcome, SlicedRequest, type SlicedWork, untilAfter } from './batc
 import type { InferenceConfig } from './config.ts';
 import { scoreOnDevice } from './gpu/device-request.ts';
 import { type PoolStats, ThreadPool } from './pool/thread-pool.ts';
+import { RemotePool } from './remote/remote-pool.ts';
 import type { ServedModel } from './served-model.ts';
 
 export interface SchedulerOptions {
@@ -19,6 +20,8 @@ export interface SchedulerOptions {
   readonly onBatch?: (served: ServedModel, rows: number, took: Milliseconds) => void;
   /** Code of the pool's threads; the pool's own by default. */
   readonly threadEntry?: URL | undefined;
+  /** Models are offered to workers over a bus, which score batches where that is configured; see `remote`. */
+  readonly isShared?: boolean | undefined;
 }
 
 export interface SchedulerStats {
@@ -47,25 +50,29 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #admission: Admission;
   readonly #dispatcher: Dispatcher;
-  readonly #pool: ThreadPool | undefined;
+  readonly #pool: ThreadPool | RemotePool | undefined;
   readonly #threads: number;
   readonly #pressure: () => Pressure;
   /** Time that was scored here and would have been scored in threads. */
   #missedMs: Milliseconds = 0;
 
   constructor(options: SchedulerOptions) {
-    const { config, clock, pressure = () => 'none', threadEntry } = options;
+    const { config, clock, pressure = () => 'none', threadEntry, isShared } = options;
     const { batchSize, maxConcurrentRequests, batchWaitMs } = config;
     this.#options = options;
     this.#pressure = pressure;
     this.#threads = config.workers ?? Math.max(0, availableParallelism() - 1);
-    if (this.#threads > 0) {
-      this.#pool = new ThreadPool({
-        ...{ threads: this.#threads, rows: batchSize, clock },
-        onFree: () => this.#dispatcher.pump(),
-        ...(threadEntry !== undefined && { entry: threadEntry }),
-      });
-    }
+    const onFree = () => this.#dispatcher.pump();
+    const local =
+      this.#threads === 0
+        ? undefined
+        : new ThreadPool({
+            ...{ threads: this.#threads, rows: batchSize, clock, onFree },
+            ...(threadEntry !== undefined && { entry: threadEntry }),
+          });
+    const isScoring = config.pool === 'bus';
+    this.#pool =
+      isShared === true ? new RemotePool({ clock, rows: batchSize, isScoring, local, onFree }) : local;
     this.#dispatcher = new Dispatcher({
       ...{ clock, batchSize, waitMs: batchWaitMs, pool: this.#pool, onBatch: options.onBatch },
       isThrottled: () => this.#isThrottled(),
@@ -80,6 +87,11 @@ export class Scheduler {
     return { limit, underWay, waiting, pool: this.#pool?.stats ?? NO_THREADS };
   }
 
+  /** The workers over the bus, where models are shared with them. */
+  get remote(): RemotePool | undefined {
+    return this.#pool instanceof RemotePool ? this.#pool : undefined;
+  }
+
   /** Starts the threads of the pool; resolves when they are ready, or have failed. */
   async start(): Promise<void> {
     await this.#pool?.start();
@@ -87,7 +99,10 @@ export class Scheduler {
 
   /** A model that may be scored in threads from now on. */
   async add(served: ServedModel, verified: VerifiedModel): Promise<void> {
-    if (served.runtime.kind === 'inline') await this.#pool?.add(served, verified, served.operatingPoint);
+    const isShared = this.#pool instanceof RemotePool;
+    if (isShared || served.runtime.kind === 'inline') {
+      await this.#pool?.add(served, verified, served.operatingPoint);
+    }
   }
 
   /** No request can reach the model any longer. */
@@ -135,7 +150,7 @@ export class Scheduler {
         ? Math.max(1, Math.floor(config.batchSize / THROTTLED_PART))
         : config.batchSize;
     const outcome = await new SlicedRequest(work, {
-      ...{ dispatcher: this.#dispatcher, clock, sliceRows, width: Math.max(1, this.#threads) },
+      ...{ dispatcher: this.#dispatcher, clock, sliceRows, width: this.#pool?.width ?? 1 },
       onSlice: (took) => this.#admission.observe(took),
     }).run();
     this.#admission.leave(priority);

@@ -1,6 +1,5 @@
 import { BatchSize, type Clock, GuardianError, type Milliseconds } from '../../base/index.ts';
-import type { PoolThread } from '../pool/pool-thread.ts';
-import type { ThreadPool } from '../pool/thread-pool.ts';
+import type { BatchPool, BatchTerms, PoolSeat } from '../pool/batch-pool.ts';
 import type { ServedModel } from '../served-model.ts';
 import { DeadlineBatcher } from './deadline-batcher.ts';
 import { copyValues, giveResults, LaterBuffers } from './joined-batch.ts';
@@ -12,7 +11,7 @@ export interface DispatcherOptions {
   readonly batchSize: number;
   readonly waitMs: Milliseconds;
   /** Where it is left out, this thread scores. */
-  readonly pool?: ThreadPool | undefined;
+  readonly pool?: BatchPool | undefined;
   /** Batch work has to wait for live work. */
   readonly isThrottled: () => boolean;
   readonly onBatch?: ((served: ServedModel, rows: number, took: Milliseconds) => void) | undefined;
@@ -34,7 +33,7 @@ const HANG_MS: Milliseconds = 1_000;
 const MAX_ATTEMPTS = 2;
 
 /**
- * Brings slices to whatever can score them: a thread of the pool, a runtime that answers later, or, where there is neither,
+ * Brings slices to whatever can score them: the pool, a runtime that answers later, or, where there is neither,
  * this thread between two events. One batch at a time for each of them; the model with the earliest deadline first. Driven by events:
  * a slice comes, something becomes free, a batch is due.
  */
@@ -59,7 +58,7 @@ export class Dispatcher {
     const queue = this.#queues.get(served);
     if (queue === undefined || queue.batcher.isEmpty) return 0;
     const { batchSize, pool } = this.#options;
-    const atOnce = pool?.has(served) === true ? Math.max(1, pool.stats.threads) : 1;
+    const atOnce = pool?.has(served) === true ? pool.width : 1;
     const batches = Math.ceil((queue.batcher.rows + rows) / batchSize / atOnce);
     return batches * queue.cost.predict(Math.min(batchSize, queue.batcher.rows + rows));
   }
@@ -80,7 +79,7 @@ export class Dispatcher {
         return;
       }
       if (queue.served.runtime.kind === 'asynchronous') this.#scoreLater(queue, now);
-      else if (this.#options.pool?.has(queue.served) === true) this.#scoreInThread(queue, now);
+      else if (this.#options.pool?.has(queue.served) === true) this.#scoreInPool(queue, now);
       else this.#askForTurn();
     }
   }
@@ -168,24 +167,23 @@ export class Dispatcher {
     }
   }
 
-  #scoreInThread(queue: ModelQueue, now: Milliseconds): void {
-    const pool = this.#options.pool as ThreadPool;
-    const thread = pool.take(queue.served);
-    if (thread === undefined) return;
+  #scoreInPool(queue: ModelQueue, now: Milliseconds): void {
+    const pool = this.#options.pool as BatchPool;
+    const seat = pool.take(queue.served);
+    if (seat === undefined) return;
     const slices = this.#take(queue, now);
     if (slices.length === 0) {
-      thread.release();
+      pool.release(seat);
       return;
     }
-    const rows = copyValues(slices, queue.served.columns, thread.values);
-    const running = new Running(slices, () => this.#watch(thread));
-    void this.#settle(queue, slices, running, pool.run(thread, queue.served, rows), thread.out).finally(
-      () => {
-        running.end();
-        pool.release(thread);
-        this.pump();
-      },
-    );
+    const rows = copyValues(slices, queue.served.columns, seat.values);
+    const running = new Running(slices, () => this.#watch(seat));
+    const scoring = pool.run(seat, queue.served, rows, termsOf(slices));
+    void this.#settle(queue, slices, running, scoring, seat.out).finally(() => {
+      running.end();
+      pool.release(seat);
+      this.pump();
+    });
   }
 
   #scoreLater(queue: ModelQueue, now: Milliseconds): void {
@@ -216,7 +214,7 @@ export class Dispatcher {
     slices: readonly Slice[],
     running: RunningBatch,
     scoring: Promise<void>,
-    out: PoolThread['out'],
+    out: PoolSeat['out'],
   ): Promise<void> {
     const { clock } = this.#options;
     const began = clock.monotonic();
@@ -257,8 +255,8 @@ export class Dispatcher {
   }
 
   /** Nobody waits for what the thread scores: where it does not end, it hangs. */
-  #watch(thread: PoolThread): NodeJS.Timeout {
-    return setTimeout(() => this.#options.pool?.end(thread), HANG_MS).unref();
+  #watch(seat: PoolSeat): NodeJS.Timeout {
+    return setTimeout(() => this.#options.pool?.end(seat), HANG_MS).unref();
   }
 
   #observe({ served, cost }: ModelQueue, rows: number, took: Milliseconds): void {
@@ -285,4 +283,15 @@ class Running implements RunningBatch {
   end(): void {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
   }
+}
+
+/** Of a batch: the latest deadline, and live where any of it is. */
+function termsOf(slices: readonly Slice[]): BatchTerms {
+  let deadline = 0;
+  let priority: BatchTerms['priority'] = 'batch';
+  for (const slice of slices) {
+    deadline = Math.max(deadline, slice.deadline);
+    if (slice.priority === 'live') priority = 'live';
+  }
+  return { deadline, priority };
 }

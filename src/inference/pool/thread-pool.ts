@@ -1,6 +1,7 @@
 import type { Clock, Milliseconds } from '../../base/index.ts';
 import type { OperatingPointName } from '../../models/index.ts';
 import { threadEvidence, type VerifiedModel } from '../../registry/index.ts';
+import type { BatchPool } from './batch-pool.ts';
 import { PoolThread } from './pool-thread.ts';
 
 export interface ThreadPoolOptions {
@@ -38,7 +39,7 @@ const PINGS = 32;
 const HOP: Milliseconds = 0.03;
 
 /** Threads that score batches, each with the models it has verified by itself. A thread that ends is replaced, with backoff. */
-export class ThreadPool {
+export class ThreadPool implements BatchPool {
   readonly #options: ThreadPoolOptions;
   readonly #threads = new Set<PoolThread>();
   readonly #models = new Map<object, PooledModel>();
@@ -59,6 +60,10 @@ export class ThreadPool {
     let busy = 0;
     for (const thread of this.#threads) if (!thread.isFree) busy++;
     return { threads: this.#threads.size, busy, lost: this.#lost, refused: this.#refused };
+  }
+
+  get width(): number {
+    return Math.max(1, this.#threads.size);
   }
 
   /** What an order costs there and back, as measured at the start. */
