@@ -147,15 +147,26 @@ async function checkCoreDumps(): Promise<Finding> {
 async function checkGpu({ config }: Context): Promise<Finding> {
   const what = 'GPU';
   const { backend } = config.features;
-  const onCpu = 'features are computed on the CPU';
-  if (backend === 'cpu') return { what, state: 'note', says: `not used: features.backend is cpu; ${onCpu}` };
+  const { provider } = config.inference;
+  const onCpu = 'features and models are computed on the CPU';
+  const mayFeatures = backend !== 'cpu';
+  const mayModels = provider === 'auto' || provider === 'webgpu';
+  if (!mayFeatures && !mayModels) {
+    const says = `not used: features.backend is cpu and inference.provider ${provider}; ${onCpu}`;
+    return { what, state: 'note', says };
+  }
   if (!mayHaveGpu()) return { what, state: 'note', says: `this machine shows none; ${onCpu}` };
   const opened = await openDevice();
   if (opened.device === undefined) return { what, state: 'missing', says: `${opened.reason}; ${onCpu}` };
   opened.device.destroy();
   const { adapter, isSoftware } = opened;
-  if (!isSoftware) return { what, state: 'good', says: `${adapter}, for batches that are faster there` };
-  const use = backend === 'gpu' ? 'used because features.backend is gpu' : onCpu;
+  const may = [mayFeatures && 'features', mayModels && 'models'].filter(Boolean).join(' and ');
+  if (!isSoftware) {
+    return { what, state: 'good', says: `${adapter}, for batches of ${may} that are faster there` };
+  }
+  const asks = [backend === 'gpu' && 'features.backend', provider === 'webgpu' && 'inference.provider'];
+  const asked = asks.filter(Boolean).join(' and ');
+  const use = asked === '' ? onCpu : `used because ${asked} asks for it`;
   return { what, state: 'note', says: `${adapter} is a software adapter; ${use}` };
 }
 
