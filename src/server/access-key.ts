@@ -28,26 +28,38 @@ export function bearerText(header: string): string {
   return /^Bearer +(\S+)$/i.exec(header)?.[1] ?? '';
 }
 
+/** A key as a header shows it, without its secret. Who keeps the header of a connection may keep this beside it. */
+export interface PresentedKey {
+  /** Undefined where the text has not the form of a key. */
+  readonly id: string | undefined;
+  /** SHA-256 of the text. */
+  readonly digest: Uint8Array;
+}
+
+export function presentKey(header: string): PresentedKey {
+  const text = bearerText(header);
+  return { id: FORM.exec(text)?.[1], digest: sha256Bytes(text) };
+}
+
 /**
- * The caller that an Authorization header names. Throws `server.key-missing`, `server.key-wrong`, and, only to
+ * The caller that an Authorization header, or the key that it shows, names. Throws `server.key-missing`, `server.key-wrong`, and, only to
  * who has the whole key, `server.key-revoked` and `server.key-expired`.
  */
 export async function authenticate(
-  header: string | undefined,
+  shown: string | PresentedKey | undefined,
   keys: Pick<Database['accessKeys'], 'findAccessKey'>,
   clock: Clock,
 ): Promise<Caller> {
-  if (header === undefined)
+  if (shown === undefined)
     throw new ServerError(
       'server.key-missing',
       'expected an API key, a token or a client certificate, got none',
     );
-  const text = bearerText(header);
-  const [, id] = FORM.exec(text) ?? [];
+  const { id, digest } = typeof shown === 'string' ? presentKey(shown) : shown;
   const row = id === undefined ? undefined : await keys.findAccessKey(id);
   // An unknown id costs the same comparison as a known one.
   const expected = row === undefined ? NOBODY : Buffer.from(row.sha256, 'hex');
-  const isRight = expected.length === 32 && timingSafeEqual(sha256Bytes(text), expected);
+  const isRight = expected.length === 32 && timingSafeEqual(digest, expected);
   if (row === undefined || !isRight) {
     throw new ServerError('server.key-wrong', 'the API key is not one that was given out here');
   }

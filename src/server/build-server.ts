@@ -3,7 +3,7 @@ import { accessHandlers } from './access.ts';
 import { limitConnections } from './connection-limit.ts';
 import type { Door } from './door.ts';
 import { ServerError } from './errors.ts';
-import { Gate, type ServerOptions } from './gate.ts';
+import { arrivalOf, Gate, type ServerOptions } from './gate.ts';
 import { auditHandlers } from './handle-audit.ts';
 import { custodyHandlers } from './handle-custody.ts';
 import { detectionHandlers } from './handle-detections.ts';
@@ -16,6 +16,7 @@ import { trainingHandlers } from './handle-training.ts';
 import { triageHandlers } from './handle-triage.ts';
 import { updateHandlers } from './handle-updates.ts';
 import { type Call, type Handlers, parsePart, type ServedGuardian, type ServerContext } from './handler.ts';
+import { InferLane } from './lane/infer-lane.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { inferenceHandlers } from './oip/inference-handlers.ts';
 import { answerBrokenRequest, labelOf, refuse } from './refuse.ts';
@@ -58,13 +59,15 @@ export async function buildServer(
   const context: ServerContext = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set() };
   const app = createApplication(context, options);
   const gate = new Gate(context, app, options);
+  const lane = options.trust === 'local' ? undefined : new InferLane(context, gate, app.server);
+  limitConnections(app.server);
   app.decorate('door', gate.door);
   app.decorate('stillAdmits', (request: FastifyRequest) => gate.stillAdmits(request));
 
   app.addHook('onRoute', refuseUndeclared);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-content-type-options', 'nosniff').header('cache-control', 'no-store');
-    request.caller = await gate.admit(request);
+    request.caller = await gate.admit(arrivalOf(request));
   });
   app.addHook('onResponse', (request, reply, done) => {
     const route = labelOf(request);
@@ -73,6 +76,7 @@ export async function buildServer(
     done();
   });
   app.addHook('preClose', async () => {
+    lane?.close();
     for (const end of context.streams) end();
   });
   app.setErrorHandler((error, request, reply) => refuse(context, error, request, reply));
@@ -146,7 +150,6 @@ function createApplication(context: ServerContext, { tls }: ServerOptions): Fast
     frameworkErrors: (error, request, reply) => refuse(context, error, request, reply),
   });
   app.server.maxConnections = SERVER_LIMITS.connections;
-  limitConnections(app.server);
   app.decorateRequest('caller');
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(

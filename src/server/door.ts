@@ -1,4 +1,4 @@
-import { authenticate, bearerText } from './access-key.ts';
+import { authenticate, bearerText, type PresentedKey, presentKey } from './access-key.ts';
 import { knownKeys } from './access-key-cache.ts';
 import { BadKeyCount } from './bad-key-count.ts';
 import { certificateCaller, type MachineCertificate } from './client-certificate.ts';
@@ -16,6 +16,8 @@ export interface Visit {
   /** The route or method as declared, for the log. */
   readonly where: string;
   readonly authorization: string | undefined;
+  /** Where the key of this very header is kept between requests, so that it is digested once. */
+  readonly kept?: { key?: PresentedKey };
   /** The client certificate of the connection. Throws `server.certificate-wrong`. */
   readonly certificate: () => MachineCertificate | undefined;
   /** What else is asked of a request of this protocol. Throws `server.*` of category security. */
@@ -81,7 +83,7 @@ export class Door {
   }
 
   /** A key or a token in the header decides; else the certificate. A bad certificate is refused beside anything. */
-  async authenticate(visit: Pick<Visit, 'authorization' | 'certificate'>): Promise<Caller> {
+  async authenticate(visit: Pick<Visit, 'authorization' | 'certificate' | 'kept'>): Promise<Caller> {
     const { database, clock } = this.#guardian;
     const certificate = visit.certificate();
     const header = visit.authorization;
@@ -92,7 +94,7 @@ export class Door {
       const text = bearerText(header ?? '');
       if (looksLikeToken(text)) return await this.#tokens.verify(text);
     }
-    return await authenticate(header, knownKeys(database.accessKeys, clock), clock);
+    return await authenticate(shownKey(visit), knownKeys(database.accessKeys, clock), clock);
   }
 
   /** Reads the keys of the token issuer anew. Throws `server.issuer-unavailable`. */
@@ -117,4 +119,11 @@ export class Door {
   #deny(principal: string, reason: ServerErrorCode, route: string): void {
     this.#guardian.denied({ principal, reason, action: 'server.request', subject: route });
   }
+}
+
+function shownKey({ authorization, kept }: Pick<Visit, 'authorization' | 'kept'>): PresentedKey | undefined {
+  if (authorization === undefined) return undefined;
+  if (kept === undefined) return presentKey(authorization);
+  kept.key ??= presentKey(authorization);
+  return kept.key;
 }

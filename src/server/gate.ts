@@ -1,11 +1,13 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { PresentedKey } from './access-key.ts';
 import { peerCertificate } from './client-certificate.ts';
 import { Door, type Visit } from './door.ts';
 import { ServerError } from './errors.ts';
 import type { ServerContext } from './handler.ts';
 import { checkHostAndOrigin, serverNames } from './host-check.ts';
 import { acceptedTypes } from './openapi.ts';
-import { labelOf } from './refuse.ts';
 import { type Caller, localCaller, mayAct } from './roles.ts';
 import { findRoute, type RouteSpec } from './routes.ts';
 import type { TlsSetup } from './tls-files.ts';
@@ -17,6 +19,18 @@ export interface ServerOptions {
   readonly allowedHosts?: readonly string[];
   /** Serves HTTPS with it; HTTP without. */
   readonly tls?: TlsSetup;
+}
+
+/** A request at the gate: its headers have come, its body may not. */
+export interface Arrival {
+  readonly method: string;
+  /** Path of the route as declared; empty where there is none. */
+  readonly url: string;
+  /** Names in lower case. */
+  readonly headers: IncomingHttpHeaders;
+  readonly socket: Socket;
+  /** As in `Visit`. */
+  readonly kept?: { key?: PresentedKey };
 }
 
 /** Decides who comes in over HTTP. */
@@ -39,22 +53,23 @@ export class Gate {
    * Checks the address's rate, Host and Origin, who calls, the caller's rate, role and content type, in this order.
    * Throws `server.*`.
    */
-  async admit(request: FastifyRequest): Promise<Caller> {
-    const route = findRoute(request.method, request.routeOptions.url ?? '');
+  async admit(arrival: Arrival): Promise<Caller> {
+    const route = findRoute(arrival.method, arrival.url);
     const role = this.#roleOf(route?.spec);
-    const caller = await this.#identify(request, role);
+    const caller = await this.#identify(arrival, role);
     if (route !== undefined) this.door.checkRole(caller, role, route.key);
-    if (route?.spec.body !== undefined) checkContentType(request, route.spec);
+    if (route?.spec.body !== undefined) checkContentType(arrival.headers, route.spec);
     return caller;
   }
 
   /** Whether the caller of a long answer would still be let in: keys are revoked, tokens and certificates expire. */
   async stillAdmits(request: FastifyRequest): Promise<boolean> {
     if (this.#options.trust === 'local') return true;
-    const role = this.#roleOf(findRoute(request.method, request.routeOptions.url ?? '')?.spec);
+    const arrival = arrivalOf(request);
+    const role = this.#roleOf(findRoute(arrival.method, arrival.url)?.spec);
     if (role === undefined) return false;
     try {
-      return role === 'anyone' || mayAct(await this.door.authenticate(this.#visit(request)), role);
+      return role === 'anyone' || mayAct(await this.door.authenticate(this.#visit(arrival)), role);
     } catch {
       return false;
     }
@@ -66,25 +81,25 @@ export class Gate {
     return spec?.publicWhen !== undefined && audit[spec.publicWhen] ? 'anyone' : spec?.role;
   }
 
-  async #identify(request: FastifyRequest, role: RouteSpec['role'] | undefined): Promise<Caller> {
+  async #identify(arrival: Arrival, role: RouteSpec['role'] | undefined): Promise<Caller> {
     if (this.#options.trust === 'local') {
       // The socket's mode is the check there. A peer with an address would be a connection that never went past it.
-      if (this.#app.server.listening && request.raw.socket.remoteAddress !== undefined) {
+      if (this.#app.server.listening && arrival.socket.remoteAddress !== undefined) {
         throw new ServerError('server.transport-refused', 'this application serves its socket only');
       }
       return localCaller();
     }
-    return await this.door.identify(this.#visit(request), role);
+    return await this.door.identify(this.#visit(arrival), role);
   }
 
-  #visit(request: FastifyRequest): Visit {
-    const { headers, raw } = request;
+  #visit({ method, url, headers, socket, kept }: Arrival): Visit {
     const scheme = this.#options.tls === undefined ? 'http' : 'https';
     return {
-      peer: raw.socket.remoteAddress ?? 'unknown',
-      where: labelOf(request),
+      peer: socket.remoteAddress ?? 'unknown',
+      where: findRoute(method, url)?.key ?? 'unknown',
       authorization: headers.authorization,
-      certificate: () => peerCertificate(raw.socket, this.#context.guardian.clock),
+      ...(kept !== undefined && { kept }),
+      certificate: () => peerCertificate(socket, this.#context.guardian.clock),
       checkNames: () => checkHostAndOrigin(headers, this.#serverNames(), scheme),
     };
   }
@@ -96,8 +111,12 @@ export class Gate {
   }
 }
 
+export function arrivalOf({ method, routeOptions, headers, raw }: FastifyRequest): Arrival {
+  return { method, url: routeOptions.url ?? '', headers, socket: raw.socket };
+}
+
 /** Throws `server.content-type`. A body without a type is left to the parser of the body's shape. */
-function checkContentType({ headers }: FastifyRequest, spec: RouteSpec): void {
+function checkContentType(headers: IncomingHttpHeaders, spec: RouteSpec): void {
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
     throw new ServerError('server.content-type', 'expected a body without content encoding');
@@ -105,6 +124,7 @@ function checkContentType({ headers }: FastifyRequest, spec: RouteSpec): void {
   const type = headers['content-type'];
   if (type === undefined) return;
   const accepted = acceptedTypes(spec);
+  if (accepted.includes(type)) return;
   const [essence = '', ...parameters] = type
     .toLowerCase()
     .split(';')

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { asGuardianError, refusalOf } from './error-mapping.ts';
+import { asGuardianError, type Refusal, refusalOf } from './error-mapping.ts';
 import { ServerError } from './errors.ts';
 import type { ServerContext } from './handler.ts';
 import { noteError } from './recent-errors.ts';
@@ -14,20 +14,24 @@ export function refuse(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const { status, headers, body } = refusalOf(error);
+  const { status, headers, body } = noteRefusal(context, error, labelOf(request));
+  return reply.status(status).headers(headers).type('application/json; charset=utf-8').send(body);
+}
+
+/** What to answer, counted and logged. */
+export function noteRefusal(context: ServerContext, error: unknown, route: string): Refusal {
+  const refusal = refusalOf(error);
+  const { status, body } = refusal;
   const { code, category } = body;
   context.metrics.refusals.add({ code, category });
   const { guardian } = context;
-  noteError(guardian, { timeMs: guardian.clock.now(), code, category, status, route: labelOf(request) });
+  noteError(guardian, { timeMs: guardian.clock.now(), code, category, status, route });
   const known = asGuardianError(error);
   if (status >= 500 && status !== 503) {
     const cause = known.cause instanceof Error ? known.cause.stack : undefined;
-    context.guardian.logger.error(
-      { code: body.code, route: labelOf(request), fatal: known.fatal, cause },
-      body.error,
-    );
+    guardian.logger.error({ code, route, fatal: known.fatal, cause }, body.error);
   }
-  return reply.status(status).headers(headers).type('application/json; charset=utf-8').send(body);
+  return refusal;
 }
 
 /** What never became a request: not HTTP, too long a header, or too slow. */

@@ -1,10 +1,11 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { unknownModel } from '../handle-events.ts';
 import { type Handlers, parsePart, type ServedGuardian } from '../handler.ts';
 import { repositoryIndexBody, repositoryLoadBody } from '../requests.ts';
 import { optionalJson, splitBody } from './body-parts.ts';
-import { type AskedModel, checkReady, findModel, infer } from './infer.ts';
-import { JSON_LENGTH_HEADER, writeAnswer } from './infer-answer.ts';
+import { type AskedModel, checkReady, findModel, infer, type Waiting } from './infer.ts';
+import { type InferAnswer, JSON_LENGTH_HEADER, writeAnswer } from './infer-answer.ts';
 import { type InferTerms, readInferRequest, readTerms } from './infer-request.ts';
 import { modelMetadata, serverMetadata } from './metadata.ts';
 import { loadModel, type RepositoryParameters, repositoryIndex, unloadModel } from './repository.ts';
@@ -85,15 +86,9 @@ async function inferOverHttp(
   },
 ): Promise<FastifyReply> {
   const { body, request, reply } = parts;
-  const answer = await infer(guardian, asked, {
-    read: (loaded) => {
-      const { json, blob } = splitBody(body, headerText(request, JSON_LENGTH_HEADER));
-      const call = readInferRequest(json, blob, loaded);
-      return { ...call, terms: termsOf(request, call.terms) };
-    },
-    write: writeAnswer,
-    waiting: { signal: signalOf(reply), source: request.ip },
-  });
+  const { headers, ip } = request;
+  const waiting = { signal: signalOf(reply), source: ip };
+  const answer = await answerBody(guardian, asked, { body, headers, waiting });
   if ('json' in answer) return reply.type('application/json; charset=utf-8').send(answer.json);
   return reply
     .header(JSON_LENGTH_HEADER, String(answer.jsonLength))
@@ -101,10 +96,33 @@ async function inferOverHttp(
     .send(answer.body);
 }
 
+/** From the body of an HTTP request to that of its answer. Throws as `infer` does, and `server.body-malformed`. */
+export function answerBody(
+  guardian: ServedGuardian,
+  asked: AskedModel,
+  parts: {
+    readonly body: Buffer | undefined;
+    readonly headers: IncomingHttpHeaders;
+    readonly waiting: Waiting;
+  },
+): Promise<InferAnswer> {
+  const { body, headers, waiting } = parts;
+  return infer(guardian, asked, {
+    read: (loaded) => {
+      const { json, blob } = splitBody(body, headerText(headers, JSON_LENGTH_HEADER));
+      const call = readInferRequest(json, blob, loaded);
+      const terms = termsOf(headers, call.terms);
+      return terms === call.terms ? call : { ...call, terms };
+    },
+    write: writeAnswer,
+    waiting,
+  });
+}
+
 /** Headers say the same as the parameters, for who cannot change a body; the parameters win. */
-function termsOf(request: FastifyRequest, terms: InferTerms): InferTerms {
-  const timeout = headerText(request, 'guardian-timeout-ms');
-  const priority = headerText(request, 'guardian-priority');
+function termsOf(headers: IncomingHttpHeaders, terms: InferTerms): InferTerms {
+  const timeout = headerText(headers, 'guardian-timeout-ms');
+  const priority = headerText(headers, 'guardian-priority');
   if (timeout === undefined && priority === undefined) return terms;
   const own = readTerms({
     ...(timeout !== undefined && { timeout: /^\d{1,7}$/.test(timeout) ? Number(timeout) * 1000 : timeout }),
@@ -122,7 +140,7 @@ function signalOf(reply: FastifyReply): AbortSignal {
   return controller.signal;
 }
 
-function headerText({ headers }: FastifyRequest, name: string): string | undefined {
+function headerText(headers: IncomingHttpHeaders, name: string): string | undefined {
   const value = headers[name];
   return typeof value === 'string' ? value : value?.[0];
 }
