@@ -10,7 +10,8 @@ import { Engine } from '../engine.ts';
 import { InferenceError } from '../errors.ts';
 import { bundleName, decodeBundle } from './model-bundle.ts';
 import { decodeList, LIST_KEY, LIST_PREFIX, type ListedModel, type ModelList } from './model-list.ts';
-import { answerScoring, scoreSubject } from './score-responder.ts';
+import { scoreSubject } from './score-frames.ts';
+import { answerScoring } from './score-responder.ts';
 import { WorkerBeacon } from './worker-beacon.ts';
 import type { WorkerTrust } from './worker-trust.ts';
 
@@ -227,7 +228,8 @@ class FollowingWorker implements InferenceWorker {
       } catch (error) {
         const isKnown = error instanceof GuardianError;
         refused[labelOf(listed)] = isKnown ? error.code : 'unknown';
-        if (isKnown && error.retry) isWhole = false;
+        // Missing objects are put again by their owner.
+        if (isKnown && (error.retry || error.code === 'bus.object-missing')) isWhole = false;
         this.#tell(error, `${labelOf(listed)} of the owner's list was refused`);
       }
     }
@@ -249,8 +251,9 @@ class FollowingWorker implements InferenceWorker {
     if (held !== undefined && isSame && isPlaced === isCurrent) return;
     const verified = held?.verified ?? (await this.#fetch(listed));
     if (isCurrent) {
+      const schema = parseSchema(verified.schemaBytes, `the schema of ${name}`);
       await this.engine.load(verified, { operatingPoint });
-      this.#schemas.set(name, parseSchema(verified.schemaBytes, `the schema of ${name}`));
+      this.#schemas.set(name, schema);
     } else if (!isPlaced) await this.engine.hold(verified, { operatingPoint });
     const { schemaId, sourceKinds } = verified;
     const schema = { schemaId, sourceKind: sourceKinds[0] ?? '' };

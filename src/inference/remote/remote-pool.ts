@@ -6,8 +6,7 @@ import type { BatchPool, BatchTerms, PoolSeat } from '../pool/batch-pool.ts';
 import type { PoolStats, ThreadPool } from '../pool/thread-pool.ts';
 import type { ServedModel } from '../served-model.ts';
 import { ModelOffer } from './model-offer.ts';
-import { encodeRequest, readAnswer } from './score-frames.ts';
-import { scoreSubject } from './score-responder.ts';
+import { encodeRequest, readAnswer, scoreSubject } from './score-frames.ts';
 import { WorkerTable } from './worker-table.ts';
 
 export interface RemotePoolOptions {

@@ -32,6 +32,11 @@ export interface ScoreRefusal {
   readonly retryAfterMs: Milliseconds;
 }
 
+/** Requests for one model; those who have it share them. */
+export function scoreSubject(object: string): string {
+  return `inference.score.${object}`;
+}
+
 export function encodeRequest({ rows, columns, deadlineMs, priority, values }: ScoreRequest): Uint8Array {
   const frame = new Uint8Array(REQUEST_HEADER + rows * columns * 4);
   const view = new DataView(frame.buffer);

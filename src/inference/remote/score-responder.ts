@@ -4,11 +4,6 @@ import { InferenceError } from '../errors.ts';
 import type { ListedModel } from './model-list.ts';
 import { decodeRequest, encodeAnswer, encodeRefusal } from './score-frames.ts';
 
-/** Requests for one model; those who have it share them. */
-export function scoreSubject(object: string): string {
-  return `inference.score.${object}`;
-}
-
 /**
  * Scores one batch for the owner by the very model that was listed, and says what it said; or why not, by code. A worker that
  * falls back says nothing at all: what stands in for a model is for the owner to decide.
