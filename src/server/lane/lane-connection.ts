@@ -46,8 +46,6 @@ export class LaneConnection {
   readonly #gone = new AbortController();
   #answered = 0;
   #isAnswering = false;
-  /** The other side sends no more. */
-  #isEnded = false;
   /** What it still sends is not read any more. */
   #isRefused = false;
   /** What came while a request was being answered. */
@@ -85,8 +83,9 @@ export class LaneConnection {
   };
 
   readonly #onEnd = (): void => {
-    this.#isEnded = true;
-    if (!this.#isAnswering) this.#socket.end();
+    // Who sends no more waits for no more: so it is with the HTTP server, and a client that is gone looks like this.
+    this.#gone.abort();
+    this.#socket.end();
   };
 
   readonly #onError = (): void => {
@@ -221,7 +220,6 @@ export class LaneConnection {
 
   get #isLast(): boolean {
     if (this.#isRefused || this.#lane.isClosing) return true;
-    if (this.#isEnded && this.#ahead === undefined) return true;
     return this.#answered + 1 >= SERVER_LIMITS.requestsPerConnection;
   }
 
