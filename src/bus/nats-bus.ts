@@ -121,6 +121,8 @@ class NatsBus implements Bus {
       if (messages === undefined) continue;
       const stop = () => void messages.close();
       ended.addEventListener('abort', stop, { once: true });
+      // It may have come while the consumer was asked for.
+      if (ended.aborted) stop();
       try {
         for await (const message of messages) {
           if (ended.aborted) {
@@ -195,6 +197,7 @@ class NatsBus implements Bus {
     const changes = await this.#guard(() => this.#parts.values.watch({ key: `${prefix}.>` }));
     const stop = () => changes.stop();
     ended.addEventListener('abort', stop, { once: true });
+    if (ended.aborted) stop();
     try {
       for await (const { key, value, revision, operation } of changes) {
         if (ended.aborted) break;

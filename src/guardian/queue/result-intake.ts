@@ -94,8 +94,8 @@ export class ResultIntake {
         }
       } catch (error) {
         this.#tell(error, 'results cannot be taken in; the bus is asked again');
-        await wait(AGAIN_MS, undefined, { signal, ref: false }).catch(() => {});
       }
+      await wait(AGAIN_MS, undefined, { signal, ref: false }).catch(() => {});
     }
   }
 
