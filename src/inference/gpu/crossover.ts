@@ -63,11 +63,12 @@ export function crossingRows(
 
 async function best(work: () => Promise<void>, clock: Clock): Promise<Milliseconds> {
   let least = Number.POSITIVE_INFINITY;
-  await work();
-  for (let run = 0; run < RUNS; run++) {
+  // The first run warms up, and tells already where everything takes too long.
+  for (let run = 0; run <= RUNS; run++) {
     const began = clock.monotonic();
     await work();
-    least = Math.min(least, clock.monotonic() - began);
+    const took = clock.monotonic() - began;
+    if (run > 0 || took > TOO_LONG) least = Math.min(least, took);
     if (least > TOO_LONG) break;
   }
   return least;
