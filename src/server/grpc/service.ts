@@ -5,7 +5,7 @@ import type {
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { ServedGuardian, ServerContext } from '../handler.ts';
-import { checkReady, findModel, infer, type Waiting } from '../oip/infer.ts';
+import { checkReady, findModel, infer, type Waiting, type Wipeable } from '../oip/infer.ts';
 import { readStatistics } from '../oip/inference-handlers.ts';
 import { modelMetadata, serverMetadata } from '../oip/metadata.ts';
 import { loadModel, repositoryIndex, unloadModel } from '../oip/repository.ts';
@@ -128,7 +128,14 @@ function inferMessage(
     },
     write: writeInferMessage,
     waiting,
+    received: receivedIn(message),
   });
+}
+
+/** Where a message holds its values. */
+function receivedIn({ inputs, raw_input_contents: raw }: InferRequestMessage): readonly Wipeable[] {
+  const lists = inputs.map(({ contents }) => contents?.fp32_contents as number[] | undefined);
+  return [...raw, ...lists.filter((list) => list !== undefined)];
 }
 
 /** Milliseconds from now until a call is of no use; undefined where it has no deadline. */

@@ -12,6 +12,11 @@ export interface AskedModel {
   readonly loaded: LoadedSchema;
 }
 
+/** What holds values that a request brought. */
+export interface Wipeable {
+  fill(value: 0): unknown;
+}
+
 /** Of whoever waits for the answer. */
 export interface Waiting {
   readonly signal?: AbortSignal;
@@ -37,8 +42,8 @@ export function checkReady(guardian: ServedGuardian): void {
 
 /**
  * One request from its bytes to its answer, for REST and gRPC alike: `read` gives the checked rows, `write` the answer.
- * The rows are wiped once they are scored. Every request to a model that is in place counts in its statistics. Throws
- * what `read` and the engine throw.
+ * Its bytes and rows are wiped once they are scored, refused or given up: whatever still scores them has a copy of its own.
+ * Every request to a model that is in place counts in its statistics. Throws what `read` and the engine throw.
  */
 export async function infer<A, C extends InferCall>(
   guardian: ServedGuardian,
@@ -47,18 +52,20 @@ export async function infer<A, C extends InferCall>(
     readonly read: (loaded: LoadedSchema) => C;
     readonly write: (columns: ScoreColumns, call: C) => A;
     readonly waiting: Waiting;
+    /** What the request came in: bytes or lists of numbers, of no use to anybody else. */
+    readonly received?: readonly Wipeable[] | undefined;
   },
 ): Promise<A> {
   const { clock } = guardian;
   const started = clock.monotonic();
+  let call: C | undefined;
   try {
-    const call = parts.read(loaded);
+    call = parts.read(loaded);
     const read = clock.monotonic();
     const columns = await guardian.scoreVectorColumns(model.name, call.values, call.rows, {
       ...call.terms,
       ...parts.waiting,
     });
-    call.values.fill(0);
     const scored = clock.monotonic();
     const answer = parts.write(columns, call);
     const times = { input: read - started, infer: scored - read, output: clock.monotonic() - scored };
@@ -68,5 +75,8 @@ export async function infer<A, C extends InferCall>(
   } catch (error) {
     statisticsOf(guardian).failed(model, clock.monotonic() - started);
     throw error;
+  } finally {
+    call?.values.fill(0);
+    for (const each of parts.received ?? []) each.fill(0);
   }
 }

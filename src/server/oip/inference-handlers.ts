@@ -116,6 +116,7 @@ export function answerBody(
     },
     write: writeAnswer,
     waiting,
+    received: body === undefined ? undefined : [body],
   });
 }
 

@@ -57,7 +57,17 @@ export function valuesFromList(data: unknown, rows: number, loaded: LoadedSchema
   const checks = columnChecks(loaded);
   const { columns } = checks;
   const values = new Float32Array(rows * columns);
-  const list = data as readonly unknown[];
+  try {
+    copyRows(data, rows, values, checks);
+  } catch (error) {
+    values.fill(0);
+    throw error;
+  }
+  return values;
+}
+
+function copyRows(list: readonly unknown[], rows: number, values: Float32Array, checks: ColumnChecks): void {
+  const { columns } = checks;
   if (Array.isArray(list[0])) {
     if (list.length !== rows) throw tensorInvalid(`expected ${rows} rows in data, got ${list.length}`);
     for (let row = 0; row < rows; row++) {
@@ -74,7 +84,6 @@ export function valuesFromList(data: unknown, rows: number, loaded: LoadedSchema
     }
     for (let row = 0; row < rows; row++) copyRow(list, row * columns, values, row, checks);
   }
-  return values;
 }
 
 /**
@@ -94,7 +103,12 @@ export function checkedValues(values: Float32Array, rows: number, loaded: Loaded
   const checks = columnChecks(loaded);
   const count = rows * checks.columns;
   if (values.length !== count) throw tensorInvalid(`expected ${count} values, got ${values.length}`);
-  checkValues(values, rows, checks);
+  try {
+    checkValues(values, rows, checks);
+  } catch (error) {
+    values.fill(0);
+    throw error;
+  }
   return values;
 }
 
