@@ -30,6 +30,7 @@ import {
   type RouteSpec,
   splitKey,
 } from './routes.ts';
+import { SheddingFront } from './shedding/shedding-front.ts';
 import { serverMetrics } from './server-metrics.ts';
 
 const HANDLERS: Handlers = {
@@ -61,6 +62,11 @@ export async function buildServer(
   const gate = new Gate(context, app, options);
   const lane = options.trust === 'local' ? undefined : new InferLane(context, gate, app.server);
   limitConnections(app.server);
+  if (lane !== undefined) {
+    const front = new SheddingFront(context);
+    front.attach(app.server, options.tls !== undefined);
+    lane.onAnswered = (socket) => front.answered(socket);
+  }
   app.decorate('door', gate.door);
   app.decorate('stillAdmits', (request: FastifyRequest) => gate.stillAdmits(request));
 
