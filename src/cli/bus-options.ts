@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
-import { type Bus, connectNats, sealBus } from '../bus/index.ts';
+import { type Bus, connectNats, openBus as openConfiguredBus, sealBus } from '../bus/index.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
 
 /** Options of every command that speaks over NATS. */
 export interface BusOptions {
@@ -40,4 +42,13 @@ export async function openBus({
     ...(busCa !== undefined && { caFile: busCa }),
   });
   return busKeyFile === undefined ? opened : await sealBus(opened, busKeyFile);
+}
+
+/** The bus of the options or, where they name none, of the configuration. */
+export async function openBusOf(context: Context, options: BusOptions): Promise<Bus> {
+  if (options.bus !== undefined) return await openBus(options);
+  const { url } = context.config.bus;
+  if (url === null)
+    throw new CliError('cli.usage', 'expected --bus nats://host:port, or bus.url in guardian.yaml');
+  return await openConfiguredBus(context.config.bus);
 }
