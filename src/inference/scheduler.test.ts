@@ -56,10 +56,14 @@ suite('what is scored at once', () => {
     assert.equal(scheduler.isInline(served, 1_025, 'live'), false);
   });
 
-  test('is no batch work while the machine is short, and live work always', () => {
-    for (const pressure of ['slow-batch', 'shed'] as const) {
+  test('is batch work only in trifles while the machine is short, none when it sheds, and live work always', () => {
+    for (const [pressure, few] of [
+      ['slow-batch', true],
+      ['shed', false],
+    ] as const) {
       const scheduler = schedulerOf(pressure);
-      assert.equal(scheduler.isInline(serve(1_024), 1, 'batch'), false);
+      assert.equal(scheduler.isInline(serve(1_024), 1, 'batch'), few);
+      assert.equal(scheduler.isInline(serve(1_024), 1_000, 'batch'), false);
       assert.equal(scheduler.isInline(serve(1_024), 1, 'live'), true);
     }
   });

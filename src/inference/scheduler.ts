@@ -36,6 +36,8 @@ export interface SchedulerStats {
 const ROW_COST: Milliseconds = 0.002;
 /** Scoring that costs less than so many hops to a thread stays here. */
 const HOPS = 2;
+/** Under pressure, batch work that costs no more than this does not wait: its turn in the queue would cost more. */
+const TRIFLE: Milliseconds = 0.1;
 /** Under pressure, batch work comes in slices of a quarter, so that live work has its turn sooner. */
 const THROTTLED_PART = 4;
 /** A thread costs the best part of a second of CPU to start: it starts where that has proved to be worth it. */
@@ -115,12 +117,15 @@ export class Scheduler {
   isInline(served: ServedModel, rows: number, priority: Priority): boolean {
     if (served.runtime.kind !== 'inline' || rows > this.#options.config.batchSize) return false;
     if (served.device?.takes(rows) === true) return false;
-    if (priority === 'batch' && (this.#isThrottled() || !this.#dispatcher.isIdle)) return false;
-    if (this.#pool === undefined || rows * (served.rowCostMs || ROW_COST) <= HOPS * this.#pool.hopMs)
-      return true;
+    const cost = rows * (served.rowCostMs || ROW_COST);
+    if (priority === 'batch') {
+      if (!this.#dispatcher.isIdle || this.#pressure() === 'shed') return false;
+      if (this.#isThrottled() && cost > TRIFLE) return false;
+    }
+    if (this.#pool === undefined || cost <= HOPS * this.#pool.hopMs) return true;
     if (this.#pool.has(served)) return false;
     // Until it is ready it costs nobody a wait.
-    this.#missedMs += rows * (served.rowCostMs || ROW_COST);
+    this.#missedMs += cost;
     if (this.#missedMs > START_AFTER) void this.#pool.start();
     return true;
   }
