@@ -4,6 +4,7 @@ import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
+import { yieldRuntimeThreads } from './runtime-threads.ts';
 import { openOwnGuardian } from './session.ts';
 
 interface ServeOptions {
@@ -37,6 +38,7 @@ async function runServe(context: Context): Promise<number | undefined> {
     throw new CliError('cli.unavailable', `another process owns ${context.stateFolder} already`);
   }
   try {
+    yieldRuntimeThreads();
     await loadChampion(context, guardian);
     return await serveUntilInterrupted(context, guardian);
   } finally {
