@@ -1,29 +1,39 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { SeededRandom } from '../../src/base/index.ts';
-import { connectNats } from '../../src/bus/index.ts';
+import { connectNats, sealBus } from '../../src/bus/index.ts';
 import { type NatsHouse, startNats } from '../support/nats.ts';
 import { countedFlows, flowsOf, openQueueOwner, SUBMITTER, until } from '../support/queue-house.ts';
 import { requireTool, toolPath } from '../support/requires.ts';
 
 const CHILD = fileURLToPath(new URL('../support/queue-child.ts', import.meta.url));
+const KEYS = mkdtempSync(join(tmpdir(), 'queue-keys-'));
+const KEY_FILE = join(KEYS, 'bus.key');
 const hasNats = toolPath('nats-server') !== undefined;
 
 suite('the queue of events over NATS', () => {
   let house: NatsHouse | undefined;
 
   before(async () => {
+    writeFileSync(KEY_FILE, randomBytes(32), { mode: 0o600 });
     if (hasNats) house = await startNats();
   });
-  after(() => house?.close());
+  after(async () => {
+    await house?.close();
+    rmSync(KEYS, { recursive: true });
+  });
 
-  const open = () => connectNats({ server: house?.server ?? '', maxTopicBytes: 8 * 1024 * 1024 });
+  const open = async () => {
+    const bus = await connectNats({ server: house?.server ?? '', maxTopicBytes: 8 * 1024 * 1024 });
+    return await sealBus(bus, KEY_FILE);
+  };
 
   test('gives each event one result while workers are killed and cut off', async (t) => {
     if (!requireTool(t, 'nats-server')) return;
@@ -97,7 +107,7 @@ async function startChild(
   house: NatsHouse | undefined,
   [role = '', ...rest]: readonly string[],
 ): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [CHILD, role, house?.server ?? '', ...rest], {
+  const child = spawn(process.execPath, [CHILD, role, house?.server ?? '', KEY_FILE, ...rest], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   t.after(() => child.kill('SIGKILL'));

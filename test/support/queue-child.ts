@@ -1,11 +1,11 @@
 /** One process of the queue, for tests that kill it: `worker ID` scores by a rule, `owner FOLDER` dies between store and ack. */
 import { armFaultPoints } from '../../src/base/index.ts';
-import { connectNats } from '../../src/bus/index.ts';
+import { connectNats, sealBus } from '../../src/bus/index.ts';
 import { loadSchema } from '../../src/features/index.ts';
 import { openQueueOwner, queueWorker, ruleEngine } from './queue-house.ts';
 
-const [role, server = '', name = '', slowMs = '0'] = process.argv.slice(2);
-const open = () => connectNats({ server, maxTopicBytes: 8 * 1024 * 1024 });
+const [role, server = '', keyFile = '', name = '', slowMs = '0'] = process.argv.slice(2);
+const open = async () => sealBus(await connectNats({ server, maxTopicBytes: 8 * 1024 * 1024 }), keyFile);
 
 if (role === 'owner') {
   armFaultPoints((point) => {

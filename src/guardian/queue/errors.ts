@@ -5,7 +5,7 @@ export const QUEUE_ERRORS = {
   'guardian.no-bus': {
     category: 'validation',
     retry: false,
-    says: 'Events were to be queued, and this guardian has no bus: set bus.url, or send them without queue=true.',
+    says: 'Events were to be queued, and this guardian has no sealed bus: set bus.url and bus.sealingKeyFile, or send them to POST /v1/events.',
   },
   'guardian.queue-away': {
     category: 'resource',

@@ -149,11 +149,25 @@ suite('the queue of events', () => {
     assert.match(await owner.metrics.text(), /events_refused_total\{reason="guardian.queue-full"\} 1/);
   });
 
+  test('is not opened on a bus that is not sealed', async (t) => {
+    const bus = new MemoryBus();
+    const remote = overridden(bus.connect(), {});
+    Object.defineProperty(remote, 'kind', { value: 'nats' });
+    const folder = mkdtempSync(join(tmpdir(), 'queue-'));
+    const owner = await openQueueOwner(folder, async () => remote);
+    t.after(async () => {
+      await owner.close();
+      rmSync(folder, { recursive: true });
+    });
+    const refused = owner.queue.submit(flowsOf(1), { stream: 'gate', ...SUBMITTER });
+    await assert.rejects(refused, { code: 'guardian.no-bus', message: /sealingKeyFile/ });
+  });
+
   test('gives a failed result to an event that nobody can score', async (t) => {
     const bus = new MemoryBus();
     const owner = await openOwner(t, bus);
     const engine = { score: () => Promise.reject(new TypeError('a fault of ours')) };
-    await openWorker(t, bus.connect(), 'w1', { engine, options: { maxAttempts: 2 } });
+    await openWorker(t, bus.connect(), 'w1', { engine, options: { maxAttempts: 1 } });
     const options = { stream: 'gate', ...SUBMITTER };
     const broken = await owner.queue.submit(flowsOf(1), options);
     const unknown = await owner.queue.submit(flowsOf(1), { ...options, model: 'nobody' });

@@ -1,5 +1,5 @@
 import { GuardianError, type Logger, type Metrics, type Milliseconds, retryWhere } from '../../base/index.ts';
-import type { Bus, QueueConfig } from '../../bus/index.ts';
+import { type Bus, type QueueConfig, SealedBus } from '../../bus/index.ts';
 import type { Database } from '../../storage/index.ts';
 import type { FlowBatch } from '../../traffic/index.ts';
 import { QueueError } from './errors.ts';
@@ -54,6 +54,7 @@ export class EventQueue {
   readonly #queued;
   readonly #refused;
   #isConfigured = false;
+  #isUnsealed = false;
   #bus: Bus | undefined;
   #intake: ResultIntake | undefined;
 
@@ -72,14 +73,18 @@ export class EventQueue {
   }
 
   /**
-   * Opens the queue on a bus, now or when it answers. Throws what `open` throws where another try would not help.
+   * Opens the queue on a bus, now or when it answers; one that is not sealed opens none. Throws what `open` throws where another try would not help.
    */
   async join(open: () => Promise<Bus>): Promise<void> {
     const { signal } = this.#closed;
-    this.#isConfigured = true;
     const opened = async () => {
       const bus = await open();
       try {
+        // Whoever could write results could write findings.
+        if (bus.kind !== 'memory' && !(bus instanceof SealedBus)) {
+          this.#isUnsealed = true;
+          throw unsealed();
+        }
         await announcePartitions(bus, this.#parts.config.partitions);
         return bus;
       } catch (error) {
@@ -88,8 +93,10 @@ export class EventQueue {
       }
     };
     try {
+      this.#isConfigured = true;
       this.#use(await opened());
     } catch (error) {
+      if (this.#isUnsealed) return;
       if (!(error instanceof GuardianError) || !error.retry) throw error;
       this.#parts.logger.error({ code: error.code }, 'the queue of events waits for the bus');
       void retryWhere(opened, { ...JOIN_LATER, signal }).then(
@@ -158,6 +165,7 @@ export class EventQueue {
 
   #busOrRefuse(): Bus {
     if (this.#bus !== undefined) return this.#bus;
+    if (this.#isUnsealed) throw unsealed();
     if (!this.#isConfigured) throw new QueueError('guardian.no-bus', 'expected bus.url in the configuration');
     throw away();
   }
@@ -205,6 +213,13 @@ function refusalOf(cause: unknown): Error {
     });
   }
   return code?.startsWith('bus.') === true ? away(cause) : (cause as Error);
+}
+
+function unsealed(): QueueError {
+  return new QueueError(
+    'guardian.no-bus',
+    'expected bus.sealingKeyFile: events are queued on a sealed bus alone',
+  );
 }
 
 function away(cause?: unknown): QueueError {

@@ -73,6 +73,8 @@ export interface EventWorkerStats {
 
 /** Streams with windows of their own; the one unused longest is forgotten for a new one. */
 const MAX_STREAMS = 64;
+/** Until an event is tried again whose model is not here yet. */
+const MODEL_RETRY_MS: Milliseconds = 2_000;
 /** Events that were scored or extracted and could not be handed on yet. */
 const MAX_IN_HAND = 256;
 /** Events whose result was handed on: one that comes again is acknowledged and does not enter the windows twice. */
@@ -234,7 +236,9 @@ export class EventWorker {
     const schema = this.#parts.schemaOf(model);
     if (schema === undefined) {
       // Models come after the partitions did: whether one comes at all, the attempts decide.
-      throw new QueueError('guardian.model-missing', `no model ${JSON.stringify(model)} is in place here`);
+      throw new QueueError('guardian.model-missing', `no model ${JSON.stringify(model)} is in place here`, {
+        retryAfterMs: MODEL_RETRY_MS,
+      });
     }
     const key = `${partition}\n${stream}\n${model}`;
     let windows = this.#windows.get(key);
