@@ -245,10 +245,11 @@ export class MerkleAuditLog implements AuditLog {
    */
   async #drain(): Promise<void> {
     const room = TILE_WIDTH - (this.#state.range.size % TILE_WIDTH);
-    const owed = this.#owed.splice(0, room);
-    const batch = [...owed, ...this.#queue.splice(0, room - owed.length)];
+    const owed = this.#owed.slice(0, room);
+    const batch = this.#queue.splice(0, room - owed.length);
     try {
-      if (batch.length > 0) await this.#write(batch);
+      if (owed.length + batch.length > 0) await this.#write([...owed, ...batch]);
+      this.#owed = this.#owed.slice(owed.length);
       this.#appending = null;
     } catch (error) {
       this.#refuse(batch, error);
@@ -266,14 +267,12 @@ export class MerkleAuditLog implements AuditLog {
   #refuse(batch: readonly Waiting[], error: unknown): void {
     this.#appending = error instanceof GuardianError ? error.code : 'unknown';
     const mayGoOn = this.#broken === undefined && isNoRoom(error);
-    const owed: Waiting[] = [];
     for (const waiting of batch) {
       const { intent } = waiting.entry;
-      if (intent !== undefined && mayGoOn) owed.push(waiting);
+      if (intent !== undefined && mayGoOn) this.#owed.push(waiting);
       else if (intent !== undefined) this.#closing.delete(intent);
       waiting.reject(error);
     }
-    this.#owed = [...owed, ...this.#owed];
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {

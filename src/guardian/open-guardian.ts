@@ -36,6 +36,7 @@ import { CertificateNotes } from './certificate-notes.ts';
 import { noteGpu } from './gpu-notes.ts';
 import { Guardian, type GuardianOptions } from './guardian.ts';
 import { ModelNotes } from './model-notes.ts';
+import { pressureOnScoring } from './throttled-models.ts';
 import { TrainingKeys } from './training-keys.ts';
 
 /**
@@ -121,7 +122,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       ...{ config: config.inference, clock, noteCertificate: certificates.note },
       ...{ noteHealth: modelNotes.health, noteRolloutEnd: modelNotes.rolloutEnd },
       noteGpu: noteGpu(options.logger ?? silentLogger, config.inference.provider),
-      pressure: () => monitor.throttle.level,
+      pressure: () => pressureOnScoring(monitor.throttle),
       isShared: config.bus.url !== null && config.bus.sealingKeyFile !== null,
     });
     opened.push(engine);

@@ -1,5 +1,5 @@
 import type { Engine } from '../inference/index.ts';
-import type { Monitor, ThrottleLevel } from '../monitor/index.ts';
+import type { Monitor, ThrottleLevel, ThrottleState } from '../monitor/index.ts';
 
 /** Share of their memory that models which do not serve may keep while memory is short. */
 const MEMORY_SHARES: Readonly<Record<ThrottleLevel, number>> = {
@@ -8,6 +8,12 @@ const MEMORY_SHARES: Readonly<Record<ThrottleLevel, number>> = {
   'slow-batch': 0.25,
   shed: 0,
 };
+
+/** How hard scoring is pressed. It writes nothing: a disk that is full alone is no reason to refuse it. */
+export function pressureOnScoring({ level, causes }: ThrottleState): ThrottleState['level'] {
+  const isDiskAlone = causes.length > 0 && causes.every((cause) => cause === 'diskFreeBytes');
+  return level === 'shed' && isDiskAlone ? 'slow-batch' : level;
+}
 
 /**
  * Lets the models follow the machine: while memory is short those that do not serve go, and while it is short of anything

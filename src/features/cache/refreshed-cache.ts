@@ -83,7 +83,7 @@ export class RefreshedCache<V> {
 
   #want(key: string): void {
     if (this.#closing.signal.aborted || this.#asking.has(key) || this.#waiting.has(key)) return;
-    if (this.#options.clock.now() < this.#quietUntil) return;
+    if (this.#options.clock.monotonic() < this.#quietUntil) return;
     if (this.#waiting.size >= this.#limits.waiting) {
       this.#counters.dropped++;
       return;
@@ -132,6 +132,6 @@ export class RefreshedCache<V> {
     this.#counters.failed++;
     this.#counters.dropped += this.#waiting.size;
     this.#waiting.clear();
-    this.#quietUntil = this.#options.clock.now() + longest * (0.5 + this.#options.random() / 2);
+    this.#quietUntil = this.#options.clock.monotonic() + longest * (0.5 + this.#options.random() / 2);
   }
 }
