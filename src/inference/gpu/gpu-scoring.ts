@@ -327,7 +327,10 @@ export class DeviceScorer {
     this.#measured.again += again - before.again;
     this.#measured.control += control - before.control;
     this.#fromRows = isAsked ? 1 : this.#threshold.rows;
-    if (this.#fromRows === Number.POSITIVE_INFINITY) this.#reason = 'slower than the CPU';
+    if (this.#fromRows === Number.POSITIVE_INFINITY) {
+      this.#reason = 'slower than the CPU';
+      this.#model.forget(device);
+    }
     this.#device = device;
   }
 }
