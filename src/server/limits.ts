@@ -37,6 +37,8 @@ export const SERVER_LIMITS = {
   streams: 32,
   /** Streams of inference requests over gRPC, all connections together. */
   inferStreams: 64,
+  /** Of them, those of one caller: nobody keeps all the others out. */
+  inferStreamsPerCaller: 16,
   /** Requests of one such stream that are read before the first of them is answered. */
   streamPending: 16,
   /** Characters of what a status of gRPC says. */

@@ -147,6 +147,31 @@ suite('the inference protocol over gRPC', () => {
     assert.deepEqual([error.code, error.metadata.get('guardian-code')], [16, ['server.key-revoked']]);
   });
 
+  test('lets no caller take every stream, and takes one again for one that ends', async () => {
+    const many = await makeKey('many', ['viewer']);
+    const opened: ReturnType<GrpcClient['stream']>[] = [];
+    const answered = async (own: string) => {
+      const stream = client.stream(own);
+      const answer = new Promise<unknown>((resolve) => stream.once('data', resolve).once('error', resolve));
+      stream.write(inferMessage(1));
+      opened.push(stream);
+      return (await answer) as { code?: number; details?: string; infer_response?: object };
+    };
+    for (let i = 0; i < SERVER_LIMITS.inferStreamsPerCaller; i++) {
+      assert.ok((await answered(many)).infer_response !== undefined);
+    }
+    const refused = await answered(many);
+    assert.equal(refused.code, 8, 'RESOURCE_EXHAUSTED');
+    assert.equal(refused.details, `${SERVER_LIMITS.inferStreamsPerCaller} streams of this caller are open`);
+    assert.ok((await answered(key)).infer_response !== undefined, 'another caller');
+    const [first] = opened;
+    const ended = once(first as (typeof opened)[number], 'end');
+    first?.end();
+    await ended;
+    assert.ok((await answered(many)).infer_response !== undefined, 'its own place again');
+    for (const stream of opened) stream.on('error', () => undefined).cancel();
+  });
+
   test('refuses messages that are too long, and methods that are not served', async () => {
     const long = inferMessage(0, { raw_input_contents: [Buffer.alloc(SERVER_LIMITS.inferBytes + 1)] });
     assert.equal((await client.call('ModelInfer', long, { key })).status, 8);

@@ -20,7 +20,8 @@ interface StreamAnswer {
   readonly infer_response?: Record<string, unknown>;
 }
 
-const open = new WeakMap<ServerContext, number>();
+/** Open streams by principal. */
+const open = new WeakMap<ServerContext, Map<string, number>>();
 
 /**
  * Answers the requests of one stream in their order. Each of them is let in anew, so a key that is revoked ends the
@@ -32,13 +33,12 @@ export function streamInfer(
   call: ServerDuplexStream<InferRequestMessage, StreamAnswer>,
   inferOne: InferOne,
 ): void {
-  const streams = open.get(context) ?? 0;
-  if (streams >= SERVER_LIMITS.inferStreams) {
-    const full = new ServerError('server.streams-full', `${streams} streams are open`);
+  const { principal } = admitted.caller;
+  const full = enter(context, principal);
+  if (full !== undefined) {
     call.emit('error', statusOf(context, full));
     return;
   }
-  open.set(context, streams + 1);
   const ended = new AbortController();
   let isOpen = true;
   let pending = 0;
@@ -46,7 +46,7 @@ export function streamInfer(
   const end = (finish: () => void): void => {
     if (!isOpen) return;
     isOpen = false;
-    open.set(context, (open.get(context) ?? 1) - 1);
+    leave(context, principal);
     finish();
   };
   const waiting = { signal: ended.signal, source: admitted.source };
@@ -90,6 +90,29 @@ export function streamInfer(
   });
   call.on('cancelled', () => end(() => ended.abort()));
   call.on('error', () => end(() => ended.abort()));
+}
+
+/** Counts a stream in; or says why it is one too many. */
+function enter(context: ServerContext, principal: string): ServerError | undefined {
+  const { inferStreams, inferStreamsPerCaller } = SERVER_LIMITS;
+  const streams = open.get(context) ?? new Map<string, number>();
+  open.set(context, streams);
+  let all = 0;
+  for (const count of streams.values()) all += count;
+  const own = streams.get(principal) ?? 0;
+  if (own >= inferStreamsPerCaller) {
+    return new ServerError('server.streams-full', `${own} streams of this caller are open`);
+  }
+  if (all >= inferStreams) return new ServerError('server.streams-full', `${all} streams are open`);
+  streams.set(principal, own + 1);
+  return undefined;
+}
+
+function leave(context: ServerContext, principal: string): void {
+  const streams = open.get(context);
+  const left = (streams?.get(principal) ?? 1) - 1;
+  if (left > 0) streams?.set(principal, left);
+  else streams?.delete(principal);
 }
 
 /** Its id stands in it, so that the client knows which of its requests it was. */
