@@ -30,8 +30,8 @@ import {
   type RouteSpec,
   splitKey,
 } from './routes.ts';
-import { SheddingFront } from './shedding/shedding-front.ts';
 import { serverMetrics } from './server-metrics.ts';
+import { SheddingFront } from './shedding/shedding-front.ts';
 
 const HANDLERS: Handlers = {
   ...inferenceHandlers,
