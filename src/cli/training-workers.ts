@@ -86,8 +86,8 @@ interface WorkerOptions extends Omit<SecureWorkerOptions, 'threads'>, InferenceW
 }
 
 const WORKER_HELP = `
-An inference worker takes models from the bus and trust from its own file alone: guardian keys list --json shows the public
-keys of a server. Its bus must be sealed (--bus-key-file, bus.sealingKeyFile at the server). Probes of
+An inference worker takes models from the bus and trust from its own file alone; guardian keys list --pem model-signing
+prints the keys of a server. Its bus must be sealed (--bus-key-file, bus.sealingKeyFile at the server). Probes of
 Kubernetes come from outside the pod: --health-host 0.0.0.0. GET /metrics is there on loopback.
 
 Examples:
@@ -95,6 +95,7 @@ Examples:
   guardian train data.csv --schema nsl-kdd --name nsl --workers 2 --bus nats://127.0.0.1:4222
 
   guardian keys bus bus.key
+  guardian keys list --pem model-signing > trust.pem
   guardian worker --role inference --bus nats://127.0.0.1:4222 --bus-key-file bus.key --trust trust.pem \\
     --health-port 8412
 

@@ -199,7 +199,10 @@ export class Dispatcher {
       return undefined;
     });
     queue.isBusy = true;
-    const score = async () => served.runtime.score(values, rows, out, withdrawn.signal);
+    const score = async () => {
+      await served.runtime.score(values, rows, out, withdrawn.signal);
+      return undefined;
+    };
     void this.#settle(queue, slices, running, score(), out).finally(() => {
       running.end();
       values.fill(0, 0, rows * served.columns);
@@ -213,7 +216,7 @@ export class Dispatcher {
     queue: ModelQueue,
     slices: readonly Slice[],
     running: RunningBatch,
-    scoring: Promise<void>,
+    scoring: Promise<Milliseconds | undefined>,
     out: PoolSeat['out'],
   ): Promise<void> {
     const { clock } = this.#options;
@@ -223,8 +226,9 @@ export class Dispatcher {
       slice.running = running;
     }
     let failure: { readonly error: unknown } | undefined;
+    let usual: Milliseconds | undefined;
     try {
-      await scoring;
+      usual = await scoring;
     } catch (error) {
       failure = { error };
     }
@@ -235,7 +239,7 @@ export class Dispatcher {
       if (failure === undefined) at = giveResults(slice, out, at, took);
       else if (!slice.isGone) this.#failed(queue, slice, slices.length, took, failure.error);
     }
-    if (failure === undefined) this.#observe(queue, at, took);
+    if (failure === undefined) this.#observe(queue, at, usual ?? took);
   }
 
   /** Lost with its thread, it is tried once more; failed with others, it is tried alone: it need not be its fault. */

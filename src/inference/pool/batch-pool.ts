@@ -32,8 +32,16 @@ export interface BatchPool {
   /** A free seat; the caller's until it is released. */
   take(served: ServedModel): PoolSeat | undefined;
   release(seat: PoolSeat): void;
-  /** Scores `rows` rows of `values`. Rejects `inference.model-failed`, `inference.worker-lost`. */
-  run(seat: PoolSeat, served: ServedModel, rows: number, terms: BatchTerms): Promise<void>;
+  /**
+   * Scores `rows` rows of `values`. Gives what such a batch takes, where that is another time than this one took: what was lost with
+   * a worker says nothing of the next. Rejects `inference.model-failed`, `inference.worker-lost`.
+   */
+  run(
+    seat: PoolSeat,
+    served: ServedModel,
+    rows: number,
+    terms: BatchTerms,
+  ): Promise<Milliseconds | undefined>;
   /** Nobody waits for what the seat scores, and it does not come back. */
   end(seat: PoolSeat): void;
 }

@@ -128,8 +128,9 @@ export class ThreadPool implements BatchPool {
   }
 
   /** Scores `rows` rows in `thread.values` by the model of this key. Rejects `inference.model-failed`, `.worker-lost`. */
-  run(thread: PoolThread, key: object, rows: number): Promise<void> {
-    return thread.run(this.#models.get(key)?.id ?? 0, rows);
+  async run(thread: PoolThread, key: object, rows: number): Promise<undefined> {
+    await thread.run(this.#models.get(key)?.id ?? 0, rows);
+    return undefined;
   }
 
   /** Ends a thread that does not answer; another takes its place. */

@@ -38,8 +38,15 @@ export interface RemoteStats {
 const SEATS_A_THREAD = 2;
 const MAX_SEATS = 64;
 const TRIES = 2;
-/** A worker that does not answer for so long is taken for lost, or sooner where the deadline leaves less time for others. */
+/**
+ * A worker that has not answered after so many times the usual time is taken for lost, within these bounds, or sooner where the
+ * deadline leaves less time for others. One that was only slow answers nobody.
+ */
+const USUAL_TIMES = 25;
+const SHORTEST_PATIENCE: Milliseconds = 250;
 const PATIENCE: Milliseconds = 1_000;
+/** Weight of the newest answer in the usual time. */
+const NEWEST = 0.1;
 /** There and back, until it was measured. */
 const HOP: Milliseconds = 0.5;
 const PINGS = 8;
@@ -63,6 +70,8 @@ export class RemotePool implements BatchPool {
   #refused = 0;
   #localBatches = 0;
   #hop: Milliseconds = HOP;
+  /** From a request to its answer. */
+  #usual: Milliseconds = PATIENCE / USUAL_TIMES;
 
   constructor(options: RemotePoolOptions) {
     this.#options = options;
@@ -164,7 +173,12 @@ export class RemotePool implements BatchPool {
     this.#options.onFree();
   }
 
-  async run(seat: PoolSeat, served: ServedModel, rows: number, terms: BatchTerms): Promise<void> {
+  async run(
+    seat: PoolSeat,
+    served: ServedModel,
+    rows: number,
+    terms: BatchTerms,
+  ): Promise<Milliseconds | undefined> {
     if (!(seat instanceof RemoteSeat)) {
       const thread = seat as Parameters<ThreadPool['run']>[0];
       return await (this.#options.local as ThreadPool).run(thread, served, rows);
@@ -172,11 +186,14 @@ export class RemotePool implements BatchPool {
     const size = rows * served.columns;
     try {
       for (let attempt = 0; attempt < TRIES; attempt++) {
-        if (await this.#ask(seat, served, rows, terms)) return;
+        const took = await this.#ask(seat, served, rows, terms);
+        if (took !== undefined) return took;
       }
       this.#localBatches++;
       // A GPU or a process of its own is asked by other ways; here is a model of this thread.
+      const began = this.#options.clock.monotonic();
       await served.runtime.score(seat.values.subarray(0, size), rows, seat.out);
+      return this.#options.clock.monotonic() - began;
     } finally {
       seat.values.fill(0, 0, size);
     }
@@ -192,13 +209,21 @@ export class RemotePool implements BatchPool {
     await Promise.all([this.offer.close(), this.#table.close(), this.#options.local?.close()]);
   }
 
-  /** One try. Whether a worker scored the batch into `seat.out`. */
-  async #ask(seat: RemoteSeat, served: ServedModel, rows: number, terms: BatchTerms): Promise<boolean> {
+  /** One try: what it took where a worker scored the batch into `seat.out`. */
+  async #ask(
+    seat: RemoteSeat,
+    served: ServedModel,
+    rows: number,
+    terms: BatchTerms,
+  ): Promise<Milliseconds | undefined> {
+    const { clock } = this.#options;
     const object = this.offer.objectOf(served);
-    const left = terms.deadline - this.#options.clock.monotonic();
-    if (this.#bus === undefined || object === undefined || left < 1) return false;
+    const began = clock.monotonic();
+    const left = terms.deadline - began;
+    if (this.#bus === undefined || object === undefined || left < 1) return undefined;
+    const patience = Math.max(SHORTEST_PATIENCE, Math.min(PATIENCE, USUAL_TIMES * this.#usual));
     // A third: another worker and this thread need their time, too.
-    const timeoutMs = Math.max(1, Math.min(PATIENCE, left / 3));
+    const timeoutMs = Math.max(1, Math.min(patience, left / 3));
     const { columns } = served;
     const frame = encodeRequest({
       ...{ rows, columns, deadlineMs: timeoutMs, priority: terms.priority, values: seat.values },
@@ -208,7 +233,9 @@ export class RemotePool implements BatchPool {
       const refusal = readAnswer(answer, rows, seat.out);
       if (refusal === undefined && isSound(seat.out, rows, served.kinds.length)) {
         this.#answered++;
-        return true;
+        const took = clock.monotonic() - began;
+        this.#usual += NEWEST * (took - this.#usual);
+        return took;
       }
       this.#refused++;
     } catch {
@@ -216,7 +243,7 @@ export class RemotePool implements BatchPool {
     } finally {
       frame.fill(0);
     }
-    return false;
+    return undefined;
   }
 
   /** The best of some, as for threads. */
