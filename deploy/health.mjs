@@ -2,19 +2,18 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 
 /**
- * Asks a server over the socket of its state folder, as its own user and so without a key: `node health.mjs live` or
- * `ready`. Ends with 0 for yes and with 1 for anything else, no answer within three seconds among it.
+ * Asks how a process of this container is: `node health.mjs live` or `ready` asks the server, over the socket of its state
+ * folder, as its own user and so without a key; with a port behind it a worker, on loopback. Ends with 0 for yes and with 1
+ * for anything else, no answer within three seconds among it.
  */
-const [question = 'live'] = process.argv.slice(2);
-const folder = process.env.GUARDIAN_STATE ?? '';
+const [question = 'live', port] = process.argv.slice(2);
+const where =
+  port === undefined
+    ? { socketPath: join(process.env.GUARDIAN_STATE ?? '', 'guardian.sock'), path: `/v2/health/${question}` }
+    : { host: '127.0.0.1', port, path: `/health/${question}` };
 
 const asked = request(
-  {
-    socketPath: join(folder, 'guardian.sock'),
-    path: `/v2/health/${question}`,
-    headers: { host: 'localhost' },
-    signal: AbortSignal.timeout(3_000),
-  },
+  { ...where, headers: { host: 'localhost' }, signal: AbortSignal.timeout(3_000) },
   (answer) => {
     answer.resume();
     answer.on('end', () => end(answer.statusCode === 200 ? 0 : 1, `answered ${answer.statusCode}`));
