@@ -391,11 +391,13 @@ suite('the configuration of inference', () => {
     assert.deepEqual(readInferenceConfig(), {
       batchSize: 1024,
       batchWaitMs: 0,
+      pool: 'threads',
       timeoutMs: 5000,
       confidenceThreshold: 0.5,
       maxConcurrentRequests: 64,
       fallbackStrategy: 'last-known-good',
       certificate: { windowRows: 1000, sampleEvery: 1, falseDiscoveryRate: 0.01, minPsi: 0.1 },
+      pool: 'threads',
       provider: 'auto',
       gpuMemoryMiB: 512,
       onnx: { provider: 'auto', memoryBytes: 2 ** 30, threads: 1, niceness: 5, deadlineMs: 10_000 },
