@@ -61,7 +61,18 @@ export async function runGrpc(order: GrpcOrder): Promise<LoadResult> {
     number,
   ];
   return {
-    ...{ sent, answered: latencies.count, failed, p50, p99, p999, max, sendDelayP99: 0 },
+    ...{
+      sent,
+      answered: latencies.count,
+      failed,
+      p50,
+      p99,
+      p999,
+      max,
+      sendDelayP99: 0,
+      lagP99: 0,
+      lagMax: 0,
+    },
     perSecond: latencies.count / ((performance.now() - start) / 1_000),
     ...(firstFailure !== undefined && { firstFailure }),
   };

@@ -36,8 +36,11 @@ export interface LoadResult {
   readonly p99: number;
   readonly p999: number;
   readonly max: number;
-  /** How late the generator itself was, p99. */
+  /** From when a request was to be sent to when it was, p99: what it waited for the generator and for a free connection. */
   readonly sendDelayP99: number;
+  /** From when a request was to be sent to when the generator saw that: its own delay. */
+  readonly lagP99: number;
+  readonly lagMax: number;
   readonly firstFailure?: string;
 }
 
