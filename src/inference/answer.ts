@@ -1,3 +1,4 @@
+import type { Milliseconds } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { Score } from '../models/index.ts';
 import {
@@ -18,11 +19,21 @@ export interface Answer {
   reasons?: Map<number, string>;
   /** Why another model than the one asked scored the whole batch. */
   standIn?: string;
+  /** From the call to the scoring of its first row, where a model scored it. */
+  waitedMs?: Milliseconds;
   /** Why rows at the end were answered without a model. */
   fallback?: string;
 }
 
-export function columnsOf({ served, rows, arrays, reasons, standIn, fallback }: Answer): ScoreColumns {
+export function columnsOf({
+  served,
+  rows,
+  arrays,
+  reasons,
+  standIn,
+  fallback,
+  waitedMs = 0,
+}: Answer): ScoreColumns {
   const degraded = standIn ?? fallback;
   const { probability, verdict, kind, certificate } = arrays;
   return {
@@ -33,6 +44,7 @@ export function columnsOf({ served, rows, arrays, reasons, standIn, fallback }: 
     kind,
     kinds: served.kinds,
     certificate,
+    waitedMs,
     ...(reasons !== undefined && { reasons }),
     ...(degraded !== undefined && { degraded }),
   };

@@ -9,6 +9,7 @@ import type { Pressure } from './admission/admission.ts';
 import { CertificateWatch, type NoteCertificateChange, type WatchedKind } from './certificate-watch.ts';
 import { type InferenceConfig, type inferenceConfigSchema, readInferenceConfig } from './config.ts';
 import { InferenceError } from './errors.ts';
+import type { ExecutionReport } from './executions.ts';
 import { type GpuReport, GpuScoring, type GpuScoringOptions } from './gpu/gpu-scoring.ts';
 import type { RemoteStats } from './remote/remote-pool.ts';
 import type { GraphRuntimeReport } from './runtime/graph-runtime.ts';
@@ -128,6 +129,11 @@ export class Engine {
   /** What the GPU computes, and why it does not. */
   get gpu(): GpuReport {
     return this.#gpu.report;
+  }
+
+  /** Batches that a version computed since the start, for whichever route. */
+  executions(name: string, version: string): ExecutionReport {
+    return this.#scorer.executions(name, version);
   }
 
   /** For the metrics. */

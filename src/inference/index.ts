@@ -6,6 +6,7 @@ export type { CertificateChange, NoteCertificateChange, WatchedKind } from './ce
 export { type InferenceConfig, inferenceConfigSchema, readInferenceConfig } from './config.ts';
 export { Engine, type EngineOptions, type LoadedModel, type LoadOptions } from './engine.ts';
 export { INFERENCE_ERRORS, InferenceError, type InferenceErrorCode } from './errors.ts';
+export type { ExecutionReport, SizedExecutions } from './executions.ts';
 export type { RowThreshold } from './gpu/crossover.ts';
 export { AGREEMENT, DeviceModel } from './gpu/device-model.ts';
 export {
@@ -26,7 +27,7 @@ export {
 } from './remote/inference-worker.ts';
 export type { RemoteStats } from './remote/remote-pool.ts';
 export { readTrustFile, type WorkerTrust } from './remote/worker-trust.ts';
-export { openBlockingGraph, type RunnableModel } from './runtime/blocking-graph.ts';
+export { openBlockingGraph, openRunnable, type RunnableModel } from './runtime/blocking-graph.ts';
 export { EXECUTION_PROVIDERS, type ExecutionProvider, RUNTIME_DEFAULTS } from './runtime/config.ts';
 export type { ProviderTrial } from './runtime/frames.ts';
 export { GraphRuntime, type GraphRuntimeOptions, type GraphRuntimeReport } from './runtime/graph-runtime.ts';

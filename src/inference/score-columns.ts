@@ -1,3 +1,4 @@
+import type { Milliseconds } from '../base/index.ts';
 import type { CertificateState, Score, ScoreBatchBuffers } from '../models/index.ts';
 
 /** Verdicts by the index that columns hold. */
@@ -33,6 +34,8 @@ export interface ScoreColumns extends ScoreBatchBuffers {
    * confidence that is demanded.
    */
   readonly reasons?: ReadonlyMap<number, string>;
+  /** From the call to the scoring of its first row; 0 where no model scored it. */
+  readonly waitedMs: Milliseconds;
   /** Why the answer, or a part of it, is not that of the model asked. */
   readonly degraded?: string;
 }

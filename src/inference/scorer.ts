@@ -7,6 +7,7 @@ import { type Answer, columnsOf, describeRows } from './answer.ts';
 import type { Outcome } from './batching/sliced-request.ts';
 import type { InferenceConfig } from './config.ts';
 import { InferenceError, type InferenceErrorCode, type InferenceErrorOptions } from './errors.ts';
+import type { ExecutionReport } from './executions.ts';
 import { Scheduler, type SchedulerOptions } from './scheduler.ts';
 import { ATTACK, BENIGN, newColumnArrays, type ScoreColumns } from './score-columns.ts';
 import type { ServedModel } from './served-model.ts';
@@ -77,12 +78,18 @@ export class Scorer {
     this.#clock = clock;
     this.#rule = rule;
     this.#models = models;
-    const onBatch = (_: ServedModel, rows: number) => this.#counters.batch(rows);
+    const onBatch = (served: ServedModel, rows: number, took: Milliseconds) =>
+      this.#counters.batch(served, rows, took);
     this.scheduler = new Scheduler({ config, clock, onBatch, ...scheduling });
   }
 
   get stats(): InferenceStats {
     return { ...this.#counters.snapshot(), scheduler: this.scheduler.stats };
+  }
+
+  /** Batches that a version computed since the start. */
+  executions(name: string, version: string): ExecutionReport {
+    return this.#counters.executions.read(name, version);
   }
 
   get histograms(): InferenceHistograms {
@@ -237,6 +244,7 @@ export class Scorer {
         return this.#answerFailed(batch, scored, answer, error);
       }
       this.#counters.scored(waited, spent);
+      answer.waitedMs = waited;
       if (spent >= timeoutMs) this.#failed(call, ticket, 'timeout');
       else served.breaker.succeed(ticket, this.#clock.monotonic());
       if (rollout === undefined) return;
@@ -262,8 +270,9 @@ export class Scorer {
     } catch (error) {
       return { state: 'failed', scored: 0, spent: this.#clock.monotonic() - began, waited: 0, error };
     }
-    this.#counters.batch(rows);
-    return { state: 'done', scored: rows, spent: this.#clock.monotonic() - began, waited: 0 };
+    const spent = this.#clock.monotonic() - began;
+    this.#counters.batch(answer.served, rows, spent);
+    return { state: 'done', scored: rows, spent, waited: 0 };
   }
 
   /** By way of the queue. Throws `inference.overloaded` where there is no room. */

@@ -3,6 +3,7 @@ import type { HistogramCounts, Milliseconds } from '../base/index.ts';
 import type { Score } from '../models/index.ts';
 import { REFUSAL_REASONS, type RefusalReason } from './admission/refusal.ts';
 import type { InferenceErrorCode } from './errors.ts';
+import { Executions } from './executions.ts';
 import { BucketHistogram } from './latency-histogram.ts';
 import type { SchedulerStats } from './scheduler.ts';
 import { VERDICTS } from './score-columns.ts';
@@ -55,6 +56,7 @@ export class EngineCounters {
   degraded = 0;
   inFlight = 0;
   swaps = 0;
+  readonly executions = new Executions();
   readonly #verdicts = new Float64Array(VERDICTS.length);
   readonly refused: Partial<Record<InferenceErrorCode, number>> = {};
   readonly #latency: RecordableHistogram = createHistogram();
@@ -78,8 +80,10 @@ export class EngineCounters {
     this.#shed.set(reason, (this.#shed.get(reason) ?? 0) + 1);
   }
 
-  batch(rows: number): void {
+  /** Rows that a model computed together. */
+  batch(served: { readonly info: Score['model'] }, rows: number, took: Milliseconds): void {
     this.#batchRows.observe(rows);
+    this.executions.add(served, rows, took);
   }
 
   /** The model answered; how long it waited to be asked, and how long it took. */

@@ -8,11 +8,16 @@ import type { InferCall } from './infer-request.ts';
 import { statisticsOf } from './statistics.ts';
 
 const MODEL = { name: 'flow', version: '1.0.0', digest: 'sha256:0' };
+const NOTHING = { count: 0, rows: 0, sizes: [] };
 const ASKED = { model: MODEL, loaded: {} } as unknown as AskedModel;
 
 function newGuardian(score: (values: Float32Array) => Promise<unknown>): ServedGuardian {
   const scoreVectorColumns = (_: string, values: Float32Array) => score(values);
-  return { clock: new ManualClock(), engine: {}, scoreVectorColumns } as unknown as ServedGuardian;
+  return {
+    clock: new ManualClock(),
+    engine: { executions: () => NOTHING },
+    scoreVectorColumns,
+  } as unknown as ServedGuardian;
 }
 
 /** One request of two values, as it came and as it was read. */
@@ -35,7 +40,7 @@ function newRequest() {
   return { ask, isWiped };
 }
 
-const columns = { model: MODEL, rows: 2 } as unknown as ScoreColumns;
+const columns = { model: MODEL, rows: 2, waitedMs: 0 } as unknown as ScoreColumns;
 
 suite('the rows of an inference request', () => {
   test('are there until they are scored, and are wiped before the answer', async () => {
@@ -92,5 +97,28 @@ suite('the rows of an inference request', () => {
     );
     await assert.rejects(asked, /unread/);
     assert.ok(body.every((byte) => byte === 0));
+  });
+});
+
+suite('the statistics of a model', () => {
+  test('tell waiting from scoring, and batches from requests', async () => {
+    const clock = new ManualClock();
+    const sizes = [{ rows: 4, count: 1, spentMs: 3 }];
+    const guardian = {
+      clock,
+      engine: { executions: () => ({ count: 1, rows: 4, sizes }) },
+      scoreVectorColumns: async () => {
+        clock.advance(7);
+        return { ...columns, waitedMs: 5 };
+      },
+    } as unknown as ServedGuardian;
+    for (let i = 0; i < 2; i++) await newRequest().ask(guardian);
+    const told = statisticsOf(guardian).read('flow', '1.0.0');
+    assert.deepEqual(told.inference_stats.queue, { count: 2, ns: 10_000_000 });
+    assert.deepEqual(told.inference_stats.compute_infer, { count: 2, ns: 4_000_000 });
+    assert.deepEqual(told.inference_stats.success, { count: 2, ns: 14_000_000 });
+    assert.deepEqual([told.inference_count, told.execution_count], [4, 1]);
+    const [batch] = told.batch_stats;
+    assert.deepEqual([batch?.batch_size, batch?.compute_infer], [4, { count: 1, ns: 3_000_000 }]);
   });
 });

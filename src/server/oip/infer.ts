@@ -68,7 +68,9 @@ export async function infer<A, C extends InferCall>(
     });
     const scored = clock.monotonic();
     const answer = parts.write(columns, call);
-    const times = { input: read - started, infer: scored - read, output: clock.monotonic() - scored };
+    const queue = Math.min(columns.waitedMs, scored - read);
+    const infer = scored - read - queue;
+    const times = { input: read - started, queue, infer, output: clock.monotonic() - scored };
     // A swap between the check and the call shows in the answer: it counts for the model that scored.
     statisticsOf(guardian).succeeded(columns.model, call.rows, times, clock.now());
     return answer;

@@ -1,4 +1,5 @@
 import type { Milliseconds } from '../../base/index.ts';
+import type { ExecutionReport } from '../../inference/index.ts';
 import type { ServedGuardian } from '../handler.ts';
 
 /** How often something was done, and for how long. */
@@ -12,13 +13,20 @@ export interface Spent {
 export interface RequestTimes {
   /** From the body to checked rows. */
   readonly input: Milliseconds;
-  /** From the rows to their scores; what the request waited for others is in it. */
+  /** Until its first row was scored. */
+  readonly queue: Milliseconds;
+  /** From there to its scores. */
   readonly infer: Milliseconds;
   /** From the scores to the body. */
   readonly output: Milliseconds;
 }
 
-/** The statistics of a model version, in the names and shape of the protocol's extension. */
+/**
+ * The statistics of a model version, in the names and shape of the protocol's extension. `inference_count` is rows and
+ * `execution_count` the batches they were computed in, whichever route they came by: their ratio is the mean size of a batch.
+ * The times of `inference_stats` are those of requests. Of `batch_stats`, `compute_infer` is that of batches; input and output are
+ * prepared a request and not a batch, and given where a request had as many rows.
+ */
 export interface ModelStatistics {
   readonly name: string;
   readonly version: string;
@@ -78,7 +86,7 @@ interface Counters extends Timers {
   readonly name: string;
   readonly version: string;
   lastInference: number;
-  rows: number;
+  readonly queue: Timer;
   readonly success: Timer;
   readonly fail: Timer;
   readonly sizes: Map<number, Timers>;
@@ -87,11 +95,16 @@ interface Counters extends Timers {
 /** What the inference protocols did since the start, by model version: REST and gRPC together. */
 export class InferenceStatistics {
   readonly #models = new Map<string, Counters>();
+  readonly #executions: ServedGuardian['engine']['executions'];
+
+  constructor(executions: ServedGuardian['engine']['executions']) {
+    this.#executions = executions;
+  }
 
   succeeded(model: { name: string; version: string }, rows: number, times: RequestTimes, now: number): void {
     const counters = this.#of(model.name, model.version);
-    counters.success.add(times.input + times.infer + times.output);
-    counters.rows += rows;
+    counters.success.add(times.input + times.queue + times.infer + times.output);
+    counters.queue.add(times.queue);
     counters.lastInference = now;
     addTimes(counters, times);
     let size = counters.sizes.get(rows);
@@ -108,7 +121,8 @@ export class InferenceStatistics {
 
   /** Of one model version; zeros where it was not asked yet. */
   read(name: string, version: string): ModelStatistics {
-    return shown(this.#models.get(`${name}@${version}`) ?? newCounters(name, version));
+    const counters = this.#models.get(`${name}@${version}`) ?? newCounters(name, version);
+    return shown(counters, this.#executions(name, version));
   }
 
   /** Versions that were asked, of a model or of all. */
@@ -134,7 +148,7 @@ const known = new WeakMap<ServedGuardian['engine'], InferenceStatistics>();
 export function statisticsOf({ engine }: Pick<ServedGuardian, 'engine'>): InferenceStatistics {
   let found = known.get(engine);
   if (found === undefined) {
-    found = new InferenceStatistics();
+    found = new InferenceStatistics((name, version) => engine.executions(name, version));
     known.set(engine, found);
   }
   return found;
@@ -145,8 +159,13 @@ function newTimers(): Timers {
 }
 
 function newCounters(name: string, version: string): Counters {
-  const own = { success: new Timer(), fail: new Timer(), sizes: new Map<number, Timers>() };
-  return { name, version, lastInference: 0, rows: 0, ...own, ...newTimers() };
+  const own = {
+    success: new Timer(),
+    fail: new Timer(),
+    queue: new Timer(),
+    sizes: new Map<number, Timers>(),
+  };
+  return { name, version, lastInference: 0, ...own, ...newTimers() };
 }
 
 function addTimes(timers: Timers, { input, infer, output }: RequestTimes): void {
@@ -155,26 +174,31 @@ function addTimes(timers: Timers, { input, infer, output }: RequestTimes): void 
   timers.output.add(output);
 }
 
-function shown(counters: Counters): ModelStatistics {
+function shown(counters: Counters, executions: ExecutionReport): ModelStatistics {
   const { name, version, success } = counters;
   return {
     name,
     version,
     last_inference: Math.round(counters.lastInference),
-    inference_count: counters.rows,
-    execution_count: success.count,
+    inference_count: executions.rows,
+    execution_count: executions.count,
     inference_stats: {
       success: success.read(),
       fail: counters.fail.read(),
-      // Waiting is not told apart from scoring here; guardian_inference_queue_seconds of the metrics does.
-      queue: { count: success.count, ns: 0 },
+      queue: counters.queue.read(),
       ...computed(counters),
       cache_hit: NEVER,
       cache_miss: NEVER,
     },
-    batch_stats: [...counters.sizes]
-      .sort(([a], [b]) => a - b)
-      .map(([batch_size, timers]) => ({ batch_size, ...computed(timers) })),
+    batch_stats: executions.sizes.map(({ rows, count, spentMs }) => {
+      const requests = counters.sizes.get(rows);
+      return {
+        batch_size: rows,
+        compute_input: requests?.input.read() ?? NEVER,
+        compute_infer: { count, ns: Math.round(spentMs * 1e6) },
+        compute_output: requests?.output.read() ?? NEVER,
+      };
+    }),
     memory_usage: [],
   };
 }
