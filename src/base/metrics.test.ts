@@ -24,6 +24,21 @@ it('keeps two guardians in one process apart', async () => {
   assert.match(await two.text(), /guardian_x_total 0/);
 });
 
+it('a metric that cannot be read now is left out, and the others are told', async () => {
+  const metrics = new Metrics();
+  let isAway = false;
+  metrics.counter('x_total', 'x').add({});
+  metrics.measured('judged', 'Judged.', ['model'], async () => {
+    if (isAway) throw new RangeError('away');
+    return [{ labels: { model: 'flow' }, value: 1 }];
+  });
+  assert.match(await metrics.text(), /guardian_judged\{model="flow"\} 1/);
+  isAway = true;
+  const text = await metrics.text();
+  assert.match(text, /guardian_x_total 1/);
+  assert.doesNotMatch(text, /guardian_judged\{/);
+});
+
 it('counts and histograms that are kept elsewhere are read at each scrape', async () => {
   const metrics = new Metrics();
   let shed = 3;

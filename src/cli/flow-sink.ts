@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Detection } from '../alerts/index.ts';
+import { AlertsError, type Detection } from '../alerts/index.ts';
 import type { Guardian, IngestResult } from '../guardian/index.ts';
 import type { FlowBatch } from '../traffic/index.ts';
 import { type Api, ApiError } from './api.ts';
@@ -11,6 +11,8 @@ import { printable } from './text.ts';
 /** Where flows go: into the guardian of this process, or over the socket into the owner's. */
 export interface FlowSink {
   ingest(flows: FlowBatch): Promise<Omit<IngestResult, 'outcomes'>>;
+  /** Whether, after an error of `ingest`, what the flows came to is kept and will be stored. */
+  keeps?(error: unknown): boolean;
   end(): Promise<readonly Detection[]>;
   /** Digest of the schema of its model. */
   readonly schema: string;
@@ -20,6 +22,8 @@ export interface FlowSink {
   readonly readable?: readonly string[] | undefined;
 }
 
+/** States of findings that may wait for the database before a watch gives up: some 20 MB. */
+const MAX_UNSAVED = 10_000;
 /** Flows sent to the owner in one request. */
 const FLOWS_PER_REQUEST = 1_000;
 
@@ -49,6 +53,10 @@ async function localSink(guardian: Guardian, reference: string): Promise<FlowSin
     trainedOn: sourceKinds,
     readable: loaded?.schema.sourceKinds,
     ingest: (flows) => guardian.ingestFlows(flows, { route: 'watch', model }),
+    keeps: (error) =>
+      error instanceof AlertsError &&
+      error.code === 'alerts.not-stored' &&
+      guardian.detections.stats.unsaved < MAX_UNSAVED,
     end: () => guardian.endRoute('watch'),
   };
 }

@@ -167,11 +167,22 @@ async function watchFlows(
       ? collectFlows(source, { clock, signal, next: (waitedMs) => sizes.next(waitedMs) })
       : source.batches(signal);
   const progress = output.progress('watching');
+  let isWaiting = false;
   try {
     for await (const flows of batches) {
       const begun = clock.monotonic();
-      const result = await sink.ingest(flows);
+      const result = await sink.ingest(flows).catch((error: unknown) => {
+        // What is live does not come again, and its findings wait in memory until the database takes them.
+        if (source.isEndless !== true || sink.keeps?.(error) !== true) throw error;
+        return undefined;
+      });
       sizes.observe(flows.rows, clock.monotonic() - begun);
+      if (result === undefined) {
+        if (!isWaiting) output.note('findings wait in memory for the database, which does not take them');
+        isWaiting = true;
+        continue;
+      }
+      isWaiting = false;
       addTo(totals, result);
       for (const detection of result.detections) say(context, totals, detection);
       progress.update(undefined, `${count(source.counters.packets)} packets, ${count(totals.flows)} flows`);

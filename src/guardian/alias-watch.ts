@@ -18,6 +18,8 @@ export const LOOK_EVERY_MS: Milliseconds = 2_000;
 const PREFIX = 'aliases';
 /** Until a bus that does not answer is asked for its hints again. */
 const LISTEN_AGAIN_MS: Milliseconds = 2_000;
+/** How long an announcement that is under way is waited for at the end. */
+const TELL_MS: Milliseconds = 1_000;
 const JOIN_LATER = { attempts: Number.POSITIVE_INFINITY, firstDelayMs: 1_000, maxDelayMs: 30_000 };
 
 /**
@@ -34,6 +36,7 @@ export class AliasWatch {
   #timer: NodeJS.Timeout | undefined;
   #work: Promise<void> = Promise.resolve();
   #listening: Promise<void> = Promise.resolve();
+  #announcing: Promise<void> = Promise.resolve();
 
   constructor(parts: AliasWatchParts) {
     this.#parts = parts;
@@ -59,8 +62,17 @@ export class AliasWatch {
     }
   }
 
-  /** Tells the others of a move. That it could not be told is no reason to undo it: they look besides. */
-  async announce({ name, alias, version, intent }: AliasChange): Promise<void> {
+  /**
+   * Tells the others of a move; resolves when they are told, or cannot be. That is no reason to undo it, nor for anybody to wait:
+   * they look besides.
+   */
+  announce(change: AliasChange): Promise<void> {
+    const told = Promise.all([this.#announcing, this.#announce(change)]).then(() => {});
+    this.#announcing = told;
+    return told;
+  }
+
+  async #announce({ name, alias, version, intent }: AliasChange): Promise<void> {
     const bus = this.#bus;
     if (bus === undefined) return;
     const hint = Buffer.from(JSON.stringify({ name, alias, version, intent }));
@@ -81,6 +93,11 @@ export class AliasWatch {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#closed.abort();
+    // A command that moved an alias ends at once: what it has to tell takes a moment.
+    const told = new AbortController();
+    const late = setTimeout(TELL_MS, undefined, { signal: told.signal }).catch(() => {});
+    await Promise.race([this.#announcing, late]);
+    told.abort();
     await this.#bus?.close().catch(() => {});
     await this.#listening;
     await this.#work;

@@ -290,7 +290,7 @@ export class Guardian {
     };
     const change = await this.registry.promote(name, version, alias, by, accept);
     if (alias === 'champion') await this.#models.reload(name, version, verified);
-    await this.#aliases.announce(change);
+    void this.#aliases.announce(change);
     return change;
   }
 
@@ -299,7 +299,7 @@ export class Guardian {
     const accept = alias === 'champion' ? this.#models.accept : undefined;
     const change = await this.registry.rollback(name, alias, by, this.#models.resident, accept);
     if (alias === 'champion') await this.#models.reload(name, change.version);
-    await this.#aliases.announce(change);
+    void this.#aliases.announce(change);
     return change;
   }
 

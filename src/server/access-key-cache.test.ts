@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { ManualClock } from '../base/index.ts';
-import type { AccessKeyRow } from '../storage/index.ts';
+import { type AccessKeyRow, StorageError } from '../storage/index.ts';
 import { KnownKeys } from './access-key-cache.ts';
 import { SERVER_LIMITS } from './limits.ts';
 
@@ -15,9 +15,11 @@ function someKeys() {
     });
   let asked = 0;
   let release: (() => void) | undefined;
+  let failure: Error | undefined;
   const table = {
     findAccessKey: async (id: string) => {
       asked++;
+      if (failure !== undefined) throw failure;
       const row = rows.get(id);
       if (release === undefined) return row;
       await new Promise<void>((resolve) => {
@@ -34,6 +36,9 @@ function someKeys() {
       release = () => undefined;
     },
     release: () => release?.(),
+    fail: (error: Error | undefined) => {
+      failure = error;
+    },
   };
 }
 
@@ -73,6 +78,26 @@ suite('rows of known keys', () => {
     release();
     assert.equal((await again)?.revokedAt, 5);
     assert.equal(asked(), 2);
+  });
+
+  test('go on to count while the database is away, for a quarter of an hour, and never after they were revoked here', async () => {
+    const { clock, known, add, fail } = someKeys();
+    add('a');
+    add('b');
+    await known.findAccessKey('a');
+    await known.findAccessKey('b');
+    fail(new StorageError('storage.database-unreachable', 'away'));
+    known.forget('b');
+    const away = { code: 'storage.database-unreachable' };
+    clock.advance(SERVER_LIMITS.knownKeyAwayMs - 1);
+    assert.equal((await known.findAccessKey('a'))?.id, 'a');
+    await assert.rejects(known.findAccessKey('b'), away);
+    await assert.rejects(known.findAccessKey('c'), away);
+    clock.advance(1);
+    await assert.rejects(known.findAccessKey('a'), away);
+    fail(new StorageError('storage.row-malformed', 'no outage'));
+    clock.jump(-SERVER_LIMITS.knownKeyAwayMs);
+    await assert.rejects(known.findAccessKey('a'), { code: 'storage.row-malformed' });
   });
 
   test('are asked for each time while nobody knows them', async () => {
