@@ -14,6 +14,7 @@ export {
 export { MeasuredBackend } from './backend/measured-backend.ts';
 export { mayHaveGpu, observeBackend, openBackend } from './backend/open-backend.ts';
 export { type OpenedDevice, openDevice } from './backend/open-device.ts';
+export { ORDER_KEY_WGSL, orderKey } from './backend/order-key.ts';
 export { WebGpuBackend } from './backend/webgpu-backend.ts';
 export { type HostAggregate, HostAggregates } from './cache/host-aggregates.ts';
 export { IndicatorCache } from './cache/indicator-cache.ts';

@@ -1,3 +1,5 @@
+import { ORDER_KEY_WGSL } from './order-key.ts';
+
 /** Invocations of a workgroup: the least that every device offers. */
 export const WORKGROUP = 256;
 
@@ -9,10 +11,7 @@ export const WORKGROUP = 256;
 const COMMON = /* wgsl */ `
 const NAN_BITS = 0x7fc00000u;
 fn isMissing(bits: u32) -> bool { return (bits & 0x7f800000u) == 0x7f800000u; }
-fn orderKey(bits: u32) -> u32 {
-  if (bits == 0x80000000u) { return 0x80000000u; }
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-}
+${ORDER_KEY_WGSL}
 fn fromKey(key: u32) -> u32 { return select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u); }
 `;
 

@@ -12,6 +12,7 @@ import {
   type Normalisation,
   type Reduction,
 } from './feature-backend.ts';
+import { orderKey } from './order-key.ts';
 import { BIN_SHADER, NORMALISE_SHADER, PIECE_ROWS, REDUCE_SHADER, WORKGROUP } from './shaders.ts';
 
 export interface DeviceOptions {
@@ -265,12 +266,6 @@ function edgesKey(columns: readonly BinColumn[]): object {
   const key = {};
   edgeKeys.set(columns, key);
   return key;
-}
-
-/** As in the shaders. */
-function orderKey(bits: number): number {
-  if (bits === 0x80000000) return 0x80000000;
-  return (bits & 0x80000000) !== 0 ? ~bits >>> 0 : (bits | 0x80000000) >>> 0;
 }
 
 interface Pieces {

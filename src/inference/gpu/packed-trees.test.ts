@@ -3,8 +3,9 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { randomEnsemble, randomRows } from '../../../test/support/random-model.ts';
 import { SeededRandom } from '../../base/index.ts';
+import { orderKey } from '../../features/index.ts';
 import { sumMargins, type TreeEnsemble } from '../../models/index.ts';
-import { FLAG_BITS, fromFixed, orderKey, type PackedTrees, packTrees } from './packed-trees.ts';
+import { FLAG_BITS, fromFixed, type PackedTrees, packTrees } from './packed-trees.ts';
 
 const COLUMNS = 3;
 const bits = new Uint32Array(1);

@@ -1,3 +1,4 @@
+import { orderKey } from '../../features/index.ts';
 import { BITSET_WORDS, CATEGORICAL, MISSING_LEFT, type TreeEnsemble } from '../../models/index.ts';
 
 /** Trees that add up to one number. */
@@ -69,12 +70,6 @@ export function packTrees(ensemble: TreeEnsemble, heads: readonly TreeHead[], bi
 /** Words of a fixed-point sum as a number: rounded once. */
 export function fromFixed(low: number, high: number, unit: number): number {
   return ((high | 0) * 2 ** 32 + low) * unit;
-}
-
-/** Order of floats as the order of whole numbers, -0 as 0; as in the shader. */
-export function orderKey(bits: number): number {
-  if (bits === 0x80000000) return 0x80000000;
-  return (bits & 0x80000000) !== 0 ? ~bits >>> 0 : (bits | 0x80000000) >>> 0;
 }
 
 /** At least what any sum of one leaf a tree comes to. */

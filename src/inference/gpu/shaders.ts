@@ -1,3 +1,4 @@
+import { ORDER_KEY_WGSL } from '../../features/index.ts';
 import { FLAG_BITS } from './packed-trees.ts';
 
 /** Invocations of a workgroup: the least that every device offers. */
@@ -24,10 +25,7 @@ struct Shape { rows: u32, columns: u32, heads: u32, groups: u32, isGathered: u32
 var<workgroup> low: array<u32, ${WORKGROUP}>;
 var<workgroup> high: array<u32, ${WORKGROUP}>;
 
-fn orderKey(bits: u32) -> u32 {
-  if (bits == 0x80000000u) { return 0x80000000u; }
-  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-}
+${ORDER_KEY_WGSL}
 
 fn goesLeft(node: vec4<u32>, bits: u32) -> bool {
   let missingLeft = (node.y & ${FLAG_BITS.missingLeft}u) != 0u;

@@ -54,3 +54,18 @@ test('one that was asked for is used although it is slower, and never where it d
     assert.match(choice.trials[0]?.refused ?? '', /differs from the CPU/);
   }
 });
+
+test('what the runtime says of a provider is told without where in its own source it says so', async () => {
+  const says =
+    '/onnxruntime_src/onnxruntime/core/webgpu_context.cc:136 onnxruntime::webgpu::WebGpuContext::Initialize(const ' +
+    'Config&)::<lambda()> adapter_result.status == Success was false. Failed to get a WebGPU adapter: none\n';
+  const { open, ...question } = machine({ cpu: CPU });
+  const failing = async (provider: string) => {
+    if (provider === 'cpu') return await open(provider);
+    throw new TypeError(says);
+  };
+  const asked = { ...question, open: failing, candidates: ['webgpu'], isAsked: true };
+  const { provider, trials } = await chooseProvider(asked);
+  assert.equal(provider, 'cpu');
+  assert.equal(trials[0]?.refused, 'Failed to get a WebGPU adapter: none');
+});
