@@ -17,6 +17,9 @@ export interface AdmissionOptions {
   readonly pressure: () => Pressure;
 }
 
+/** So many that were withdrawn are let be in the queue. */
+const MOST_GONE = 64;
+
 /** One that waits for its turn. */
 export interface Waiting {
   readonly priority: Priority;
@@ -37,7 +40,7 @@ export class Admission {
   readonly #codel = new CoDel();
   readonly #share = new LaneShare();
   readonly #drain = new DrainRate();
-  readonly #lanes: Readonly<Record<Priority, Waiting[]>> = { live: [], batch: [] };
+  readonly #lanes: Record<Priority, Waiting[]> = { live: [], batch: [] };
   #underWay = 0;
   #underWayBatch = 0;
   #waiting = 0;
@@ -87,6 +90,10 @@ export class Admission {
     if (waiting.isGone) return;
     waiting.isGone = true;
     this.#waiting--;
+    // Behind one that waits long they would only become more.
+    const lane = this.#lanes[waiting.priority];
+    if (lane.length <= 2 * this.#waiting + MOST_GONE) return;
+    this.#lanes[waiting.priority] = lane.filter(({ isGone }) => !isGone);
   }
 
   /** One that entered is done. */

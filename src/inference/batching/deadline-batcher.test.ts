@@ -83,6 +83,42 @@ suite('a batcher', () => {
     assert.equal(order.lastIndexOf('live'), 19);
   });
 
+  const withdraw = (each: Item) => {
+    const place = each.waitsIn;
+    each.isGone = true;
+    each.waitsIn = undefined;
+    place?.withdrew(each.rows);
+  };
+
+  test('counts only rows that somebody waits for', () => {
+    const batcher = batcherOf(10);
+    const [first, second] = [item(1, { rows: 4, deadline: 90 }), item(2, { rows: 4 })];
+    batcher.push(first);
+    batcher.push(second);
+    assert.equal(batcher.dueAt(), Number.NEGATIVE_INFINITY, 'full');
+    withdraw(second);
+    assert.deepEqual([batcher.rows, batcher.dueAt()], [4, 10], 'behind another one, and gone');
+    assert.deepEqual(batcher.take(10).batch, [first]);
+    assert.ok(batcher.isEmpty);
+    assert.equal(batcher.rows, 0);
+  });
+
+  test('lets go of what was withdrawn behind others, so that giving up costs no memory', () => {
+    const batcher = batcherOf();
+    batcher.push(item(0, { deadline: 1 }));
+    for (let id = 1; id <= 1_000; id++) {
+      const each = item(id, { deadline: 1_000 });
+      batcher.push(each);
+      withdraw(each);
+    }
+    assert.ok(batcher.places <= 32, `${batcher.places} places are taken`);
+    assert.equal(batcher.rows, 1);
+    assert.deepEqual(
+      batcher.take(0).batch.map(({ id }) => id),
+      [0],
+    );
+  });
+
   /** One worker, time moved by hand; the batcher against a list that is searched anew each time. */
   test('loses nothing, answers nothing twice, keeps to the deadline order and says what is late', () => {
     const arrival = fc.record({
@@ -129,7 +165,7 @@ suite('a batcher', () => {
           const each = item(id, { ...rest, isGone: false, arrived: now, deadline: now + slack });
           batcher.push(each);
           waiting.add(each);
-          if (rest.isGone) each.isGone = true;
+          if (rest.isGone) withdraw(each);
           if (now >= freeAt && batcher.dueAt() <= now) take();
         }
         while (!batcher.isEmpty) {

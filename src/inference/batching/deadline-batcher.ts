@@ -1,6 +1,6 @@
 import type { Milliseconds } from '../../base/index.ts';
 import { LaneShare } from '../admission/lanes.ts';
-import type { Priority } from '../admission/refusal.ts';
+import { PRIORITIES, type Priority } from '../admission/refusal.ts';
 import { DeadlineQueue, type Due } from './deadline-queue.ts';
 
 /** Rows of one request that are scored together. */
@@ -11,8 +11,16 @@ export interface Batchable extends Due {
   readonly arrived: Milliseconds;
   /** Nobody waits for it any longer: it is passed over. */
   readonly isGone: boolean;
+  /** Where it waits; told when it is gone. */
+  waitsIn?: WaitingRoom | undefined;
   /** It goes alone: a batch that it was a part of failed. */
   readonly isAlone?: boolean;
+}
+
+/** Something that items wait in. */
+export interface WaitingRoom {
+  /** An item of so many rows is gone, and names no place any longer. */
+  withdrew(rows: number): void;
 }
 
 export interface DeadlineBatcherOptions {
@@ -31,13 +39,15 @@ export interface Taken<T> {
 
 /** Kept for what is not measured: timers, the way back. */
 const SLACK: Milliseconds = 2;
+/** So many gone items are let be. */
+const MOST_GONE = 16;
 
 /**
  * Joins the rows of many callers for one model into batches: earliest deadline first, live before batch work by nine rows to one.
  * A batch is due when it is full, when its first deadline leaves no more time than scoring takes, or when it has waited long
  * enough. Knows no timer: whoever has a free worker asks `dueAt` and takes.
  */
-export class DeadlineBatcher<T extends Batchable> {
+export class DeadlineBatcher<T extends Batchable> implements WaitingRoom {
   readonly #options: DeadlineBatcherOptions;
   readonly #lanes: Readonly<Record<Priority, DeadlineQueue<T>>> = {
     live: new DeadlineQueue<T>(),
@@ -45,15 +55,22 @@ export class DeadlineBatcher<T extends Batchable> {
   };
   readonly #share = new LaneShare();
   #rows = 0;
+  /** Items that are gone and still have a place: each keeps its whole request in memory. */
+  #gone = 0;
   #oldest: Milliseconds = Number.POSITIVE_INFINITY;
 
   constructor(options: DeadlineBatcherOptions) {
     this.#options = options;
   }
 
-  /** Rows that wait, those that are gone and were not met yet included. */
+  /** Rows that somebody waits for. */
   get rows(): number {
     return this.#rows;
+  }
+
+  /** What is held in memory: items that wait, and some that are gone. */
+  get places(): number {
+    return this.#lanes.live.size + this.#lanes.batch.size;
   }
 
   /** Of what waits; infinite where nothing does. */
@@ -69,7 +86,17 @@ export class DeadlineBatcher<T extends Batchable> {
   push(item: T): void {
     this.#lanes[item.priority].push(item);
     this.#rows += item.rows;
+    item.waitsIn = this;
     this.#oldest = Math.min(this.#oldest, item.arrived);
+  }
+
+  withdrew(rows: number): void {
+    this.#rows -= rows;
+    this.#gone++;
+    if (this.#gone < MOST_GONE || 2 * this.#gone < this.places) return;
+    for (const lane of PRIORITIES)
+      this.#lanes[lane].keep(({ isGone, waitsIn }) => !isGone || waitsIn !== undefined);
+    this.#gone = 0;
   }
 
   /** When the next batch is due where a worker is free; infinite where nothing waits. */
@@ -106,13 +133,21 @@ export class DeadlineBatcher<T extends Batchable> {
   }
 
   #first(lane: Priority): T | undefined {
-    while (this.#lanes[lane].peek()?.isGone) this.#pop(lane);
-    return this.#lanes[lane].peek();
+    for (;;) {
+      const first = this.#lanes[lane].peek();
+      if (first?.isGone !== true) return first;
+      this.#lanes[lane].pop();
+      if (first.waitsIn === undefined) this.#gone--;
+      else this.#rows -= first.rows;
+    }
   }
 
   #pop(lane: Priority): T | undefined {
     const item = this.#lanes[lane].pop();
-    if (item !== undefined) this.#rows -= item.rows;
+    if (item !== undefined) {
+      this.#rows -= item.rows;
+      item.waitsIn = undefined;
+    }
     return item;
   }
 }

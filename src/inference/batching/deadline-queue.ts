@@ -39,6 +39,14 @@ export class DeadlineQueue<T extends Due> {
     heap[at] = entry;
   }
 
+  /** Drops what does not match. O(n log n). */
+  keep(matches: (item: T) => boolean): void {
+    const kept = this.#heap.filter(({ item }) => matches(item)).sort((a, b) => (isBefore(a, b) ? -1 : 1));
+    // What is sorted is a heap.
+    for (const [i, entry] of kept.entries()) this.#heap[i] = entry;
+    this.#heap.length = kept.length;
+  }
+
   pop(): T | undefined {
     const heap = this.#heap;
     const [first] = heap;

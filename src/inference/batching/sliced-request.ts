@@ -143,6 +143,9 @@ export class SlicedRequest implements SliceOwner {
     const now = this.#options.clock.monotonic();
     for (const slice of this.#under) {
       slice.isGone = true;
+      const place = slice.waitsIn;
+      slice.waitsIn = undefined;
+      place?.withdrew(slice.rows);
       // The model's own time, though it has not come back.
       if (!Number.isNaN(slice.began) && state === 'late') this.#spent += now - slice.began;
       slice.running?.abandoned();
