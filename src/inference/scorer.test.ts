@@ -397,7 +397,6 @@ suite('the configuration of inference', () => {
       maxConcurrentRequests: 64,
       fallbackStrategy: 'last-known-good',
       certificate: { windowRows: 1000, sampleEvery: 1, falseDiscoveryRate: 0.01, minPsi: 0.1 },
-      pool: 'threads',
       provider: 'auto',
       gpuMemoryMiB: 512,
       onnx: { provider: 'auto', memoryBytes: 2 ** 30, threads: 1, niceness: 5, deadlineMs: 10_000 },
