@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { writeFileAtomic } from '../base/index.ts';
-import { parseSchema } from '../features/index.ts';
+import { type LoadedSchema, parseSchema } from '../features/index.ts';
+import { openRunnable } from '../inference/index.ts';
 import {
   CERTIFICATE_ORIGINS,
   type CertificateOrigin,
@@ -9,7 +10,8 @@ import {
   type KindMetrics,
   MAX_CERTIFICATE_DAYS,
 } from '../models/index.ts';
-import { certifyModel, evaluateModel } from '../training/index.ts';
+import type { VerifiedModel } from '../registry/index.ts';
+import { certifyModel, evaluateModel, type LabelledTable } from '../training/index.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { EXIT } from './exit-code.ts';
@@ -72,19 +74,13 @@ async function runEvaluate(
   const { labels } = options;
   const rows = await readLabelledData(context, schema, data, { labels, command: 'evaluate', extractions });
   for (const extraction of extractions) await noteWhereThereIsState(context, extraction);
-  const evaluation = evaluateModel(model.model, rows);
   if (options.certify === true && rows.digest === model.manifest.dataDigest) {
     throw new CliError(
       'cli.usage',
       'the model was trained on these data; a certificate needs rows that it has not seen',
     );
   }
-  const { target, origin, expiresDays } = options;
-  const { clock } = context;
-  const { claims, certificate } = certifyModel({
-    ...{ model: model.model, modelDigest: model.digest, schema, table: rows },
-    ...{ target, origin, expiresDays, clock, probability: evaluation.probability },
-  });
+  const { evaluation, claims, certificate } = await measure(context, model, { schema, rows, options });
   output.line(
     `${model.name}@${model.version} on ${printable(basename(data))}: ${count(evaluation.rows)} rows`,
   );
@@ -111,6 +107,26 @@ async function runEvaluate(
     claims,
   });
   return options.certify === true && certificate === undefined ? EXIT.checkFailed : undefined;
+}
+
+/** On the rows; a foreign graph is computed in a process of its own meanwhile. */
+async function measure(
+  { config, clock }: Context,
+  { model, digest: modelDigest }: VerifiedModel,
+  { schema, rows, options }: { schema: LoadedSchema; rows: LabelledTable; options: EvaluateOptions },
+) {
+  const opened = await openRunnable(model, config.inference.onnx);
+  try {
+    const evaluation = evaluateModel(opened.model, rows);
+    const { target, origin, expiresDays } = options;
+    const certified = certifyModel({
+      ...{ model: opened.model, modelDigest, schema, table: rows },
+      ...{ target, origin, expiresDays, clock, probability: evaluation.probability },
+    });
+    return { evaluation, ...certified };
+  } finally {
+    await opened.close();
+  }
 }
 
 /** A row for each kind of attack: how much of it was found, and how well it was named. */

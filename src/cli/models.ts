@@ -10,6 +10,7 @@ import { registerCustody } from './models-custody.ts';
 import { registerDoor } from './models-door.ts';
 import { registerExplain } from './models-explain.ts';
 import { evidenceLines, registerHistory } from './models-history.ts';
+import { registerOnnx } from './models-onnx.ts';
 import { registerPull } from './models-pull.ts';
 import { modelRoute, splitReference, splitVersion } from './models-reference.ts';
 import { registerRollout } from './models-rollout.ts';
@@ -61,6 +62,7 @@ export function registerModels({ program, action }: Registrar): void {
   registerDoor(models, action);
   registerRollout(models, { action });
   registerTrees(models, action);
+  registerOnnx(models, action);
   registerExplain(models, action);
   registerPull(models, action);
   registerServeRepo(models, action);

@@ -13,8 +13,7 @@ import { type Clock, GuardianError, silentLogger, systemClock } from '../base/in
 import { openBus } from '../bus/index.ts';
 import type { Configuration } from '../configuration.ts';
 import { type KeyStore, openKeyStore } from '../crypto/index.ts';
-import { Engine, openBlockingGraph } from '../inference/index.ts';
-import { GraphModel } from '../models/index.ts';
+import { Engine, openRunnable } from '../inference/index.ts';
 import { Monitor } from '../monitor/index.ts';
 import { openRegistry, type RegistryPolicy } from '../registry/index.ts';
 import { createPolicy, Guardrails, readMachineAddresses } from '../response/index.ts';
@@ -110,10 +109,7 @@ export async function openGuardian(options: GuardianOptions): Promise<Guardian> 
       evaluator: createGateEvaluator({
         ...{ gates: config.gates, meter: config.meter, clock },
         openKey: (wraps, subject) => trainingKeys.open('data', wraps, { subject, principal: 'system' }),
-        openModel: (model) =>
-          model instanceof GraphModel
-            ? openBlockingGraph(model, config.inference.onnx)
-            : Promise.resolve({ model, close: () => Promise.resolve() }),
+        openModel: (model) => openRunnable(model, config.inference.onnx),
       }),
     });
     const certificates = new CertificateNotes(log, options.logger ?? silentLogger);

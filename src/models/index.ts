@@ -90,9 +90,16 @@ export {
 } from './metrics.ts';
 export { decodeModel, encodeModel, MODEL_FORMAT_VERSION } from './model-file.ts';
 export { exportOnnx, ONNX_NAMES } from './onnx/export-onnx.ts';
+export { describeGraph, type GraphFacts } from './onnx/graph-facts.ts';
 export { decodeGraphModel, encodeGraphModel, GRAPH_FORMAT_VERSION } from './onnx/graph-file.ts';
 export { GraphModel, type GraphModelParts, logOdds } from './onnx/graph-model.ts';
-export { checkGraph, type GraphOutput, MAX_GRAPH_BYTES } from './onnx/graph-rules.ts';
+export {
+  checkGraph,
+  chooseOutput,
+  type GraphOutput,
+  MAX_GRAPH_BYTES,
+  type OutputWish,
+} from './onnx/graph-rules.ts';
 export { importLightGbm } from './onnx/import-lightgbm.ts';
 export { importOnnxTrees } from './onnx/import-onnx.ts';
 export type { ImportedTrees } from './onnx/imported-trees.ts';

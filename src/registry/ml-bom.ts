@@ -1,4 +1,6 @@
 import { canonicalJson, sha256Hex } from '../crypto/index.ts';
+import type { GraphFacts } from '../models/index.ts';
+import { graphFactsOf } from './graph-facts.ts';
 import type { Lineage } from './lineage.ts';
 import { SIGNATURE_FILE, SIGNED_FILES } from './manifest.ts';
 import { figuresOf } from './performance.ts';
@@ -58,6 +60,7 @@ function modelComponent(
 ): Json {
   const { manifest, gates, schema } = record;
   const datasets = [...new Set([refs.training, refs.gates])].map((ref) => ({ ref }));
+  const graph = graphFactsOf(manifest.configuration);
   const facts: readonly (readonly [string, string])[] = [
     ['schemaId', manifest.schemaId],
     ['columns', String(schema.columns.length)],
@@ -66,6 +69,7 @@ function modelComponent(
     ['seed', String(manifest.seed)],
     ['gatesPassed', String(gates.passed)],
     ['publishedAtLogIndex', String(lineage.intent)],
+    ...(graph === undefined ? [] : graphProperties(graph)),
     ...(lineage.parent === undefined ? [] : [['parent', lineage.parent.version] as const]),
     ...(lineage.predecessor === undefined ? [] : [['predecessor', lineage.predecessor] as const]),
   ];
@@ -81,7 +85,7 @@ function modelComponent(
       modelParameters: {
         approach: { type: 'supervised' },
         task: 'classification',
-        architectureFamily: 'gradient-boosted decision trees',
+        architectureFamily: graph === undefined ? 'gradient-boosted decision trees' : 'ONNX graph',
         datasets,
         inputs: manifest.sourceKinds.map((kind) => ({ format: kind })),
         outputs: [{ format: 'calibrated probability of an attack' }],
@@ -110,6 +114,26 @@ function modelComponent(
     },
     properties: facts.map(([name, value]) => ({ name: `ai-guardian:${name}`, value })),
   };
+}
+
+/** What the graph needs of a runtime, and who wrote it. */
+function graphProperties({
+  producer,
+  irVersion,
+  opsets,
+  operators,
+}: GraphFacts): (readonly [string, string])[] {
+  const list = (counts: Readonly<Record<string, number>>, sign: string) =>
+    Object.entries(counts)
+      .map(([name, n]) => `${name} ${sign}${n}`)
+      .sort()
+      .join(', ');
+  return [
+    ['onnx:producer', producer === '' ? 'unsaid' : producer],
+    ['onnx:irVersion', String(irVersion)],
+    ['onnx:opsets', list(opsets, '')],
+    ['onnx:operators', list(operators, 'x')],
+  ];
 }
 
 function dataset(reference: string, name: string, digest: string): Json {

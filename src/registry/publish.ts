@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { audited } from '../audit/index.ts';
 import { type Digest, faultPoint } from '../base/index.ts';
 import { canonicalJson, seal, sha256, sha256Hex, wrapForStore } from '../crypto/index.ts';
-import { readModel } from '../models/index.ts';
+import { type DetectionModel, readModel } from '../models/index.ts';
 import type { VersionRow } from '../storage/index.ts';
 import type { Actor, RegistryContext } from './context.ts';
 import { RegistryError } from './errors.ts';
 import { GATE_REPORT, type GateReport } from './gate-report.ts';
+import { withGraphFacts } from './graph-facts.ts';
 import { IMPORT, PUBLISH, type Publication } from './log-index.ts';
 import { type ImportedFrom, MANIFEST, type Manifest, SIGNED_FILES } from './manifest.ts';
 import { checkName, checkVersion, contentVersion, isContentVersion, strategyVersion } from './names.ts';
@@ -204,6 +205,9 @@ function prepare(
   if (!gates.success) throw invalid(`gate report: ${gates.error.issues[0]?.message}`);
   const { provenance } = candidate;
   const gatesText = Buffer.from(canonicalJson(gates.data));
+  const model = readCandidate(weights);
+  const configuration = withGraphFacts(provenance.configuration ?? null, model);
+  if (configuration === undefined) throw invalid('the configuration speaks of another graph');
   const manifest = MANIFEST.safeParse({
     v: origin === undefined ? 1 : 2,
     name: candidate.name,
@@ -212,7 +216,7 @@ function prepare(
     schemaId: sha256(schema),
     sourceKinds: provenance.sourceKinds,
     dataDigest: provenance.dataDigest,
-    configuration: provenance.configuration ?? null,
+    configuration,
     seed: provenance.seed,
     trainer: provenance.trainer,
     gateReportDigest: sha256(gatesText),
@@ -230,11 +234,9 @@ function prepare(
     throw invalid('the version names the digest of other weights');
   }
   try {
-    checkAgreement(readModel(weights), manifest.data, schema);
+    checkAgreement(model, manifest.data, schema);
   } catch (cause) {
-    throw new RegistryError('registry.candidate-invalid', 'model, schema and source kinds do not agree', {
-      cause,
-    });
+    throw disagreeing(cause);
   }
   return {
     manifest: manifest.data,
@@ -243,6 +245,19 @@ function prepare(
     originFiles: origin?.files ?? {},
     gatesPassed: gates.data.passed,
   };
+}
+
+function readCandidate(weights: Uint8Array): DetectionModel {
+  try {
+    return readModel(weights);
+  } catch (cause) {
+    throw disagreeing(cause);
+  }
+}
+
+function disagreeing(cause: unknown): RegistryError {
+  const says = 'model, schema and source kinds do not agree';
+  return new RegistryError('registry.candidate-invalid', says, { cause });
 }
 
 function invalid(message: string): RegistryError {

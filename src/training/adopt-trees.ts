@@ -1,14 +1,9 @@
-import type { Digest } from '../base/index.ts';
-import { sha256 } from '../crypto/index.ts';
 import type { LoadedSchema } from '../features/index.ts';
 import {
   BITSET_WORDS,
   BoostedModel,
   CATEGORICAL,
-  type Calibration,
-  calibrate,
   encodeModel,
-  fitPlatt,
   fitStatistics,
   type ImportedTrees,
   importLightGbm,
@@ -16,110 +11,57 @@ import {
   sumMargins,
   type TreeEnsemble,
 } from '../models/index.ts';
-import { resolveTrainingConfig, type TrainingConfig } from './config.ts';
-import { splitStratified } from './data-split.ts';
-import { TrainingError } from './errors.ts';
 import {
-  categoryCounts,
-  checkTable,
-  type LabelledTable,
-  modelColumns,
-  selectRows,
-  tableDigest,
-} from './labelled-table.ts';
-import { chooseThreshold } from './threshold.ts';
+  type AdoptionInput,
+  type AdoptionProvenance,
+  type AdoptionRows,
+  adoptionProvenance,
+  fitDecision,
+  halveRows,
+} from './adopted.ts';
+import { TrainingError } from './errors.ts';
+import { categoryCounts, modelColumns } from './labelled-table.ts';
 
-export interface AdoptTreesInput {
-  /** A file of another library: LightGBM's text, or ONNX. */
-  readonly file: Uint8Array;
-  readonly schema: LoadedSchema;
-  /** Labelled rows: one half calibrates and chooses the threshold, the gates are run on the other. */
-  readonly table: LabelledTable;
+export interface AdoptTreesInput extends AdoptionInput {
   /** Whether the trees were trained on values before the schema's log1p; else on its vectors. */
   readonly isRaw: boolean;
-  readonly thresholdPolicy: TrainingConfig['thresholdPolicy'];
-  readonly seed: number;
 }
 
-export interface AdoptedTrees {
+export interface AdoptedTrees extends Pick<AdoptionRows, 'held' | 'fittedOn'> {
   readonly model: BoostedModel;
   readonly modelBytes: Uint8Array;
-  readonly calibration: Calibration;
-  readonly threshold: number;
-  /** Rows that nothing was fitted on here; whether their trainer knew them cannot be told. */
-  readonly held: LabelledTable;
-  readonly fittedOn: Uint32Array;
-  readonly provenance: {
-    readonly dataDigest: Digest;
-    readonly schemaId: Digest;
-    readonly sourceKinds: readonly string[];
-    readonly configuration: unknown;
-    readonly seed: number;
-    readonly trainer: string;
-  };
+  readonly provenance: AdoptionProvenance;
 }
 
-/** Share of the rows that the gates are run on. */
-const HELD_SHARE = 0.5;
-
 /**
- * Makes a native candidate of trees that another library trained: their columns must be the schema's, in its order; calibration,
- * threshold and statistics are fitted on the given rows. Throws `training.trees-refused` where they do not fit the schema
- * or give no log-odds, and what the readers throw.
+ * Makes a native candidate of trees that another library trained (LightGBM's text, or ONNX): their columns must be the
+ * schema's, in its order; calibration, threshold and statistics are fitted on the given rows. Throws
+ * `training.trees-refused` where they do not fit the schema or give no log-odds, and what the readers throw.
  */
 export function adoptTrees(input: AdoptTreesInput): AdoptedTrees {
-  const { file, schema, table, seed, thresholdPolicy, isRaw } = input;
-  checkTable(table);
+  const { file, schema, thresholdPolicy, isRaw } = input;
+  const { fitted, held, fittedOn } = halveRows(input);
   const format = isLightGbm(file) ? 'lightgbm' : 'onnx';
   const trees =
     format === 'lightgbm' ? importLightGbm(new TextDecoder().decode(file)) : importOnnxTrees(file);
-  const categories = categoryCounts(schema);
   const detector = fitToSchema(trees, schema, isRaw);
-  const all = Uint32Array.from(table.labels.keys());
-  const split = splitStratified(table, all, { validation: 0, calibration: HELD_SHARE }, seed);
-  const [fitted, held] = [selectRows(table, split.train), selectRows(table, split.calibration)];
   const margins = sumMargins(detector, trees.bias, fitted.values, fitted.rows);
-  for (const { labels } of [fitted, held]) {
-    if (!labels.includes(0) || !labels.includes(1)) {
-      throw new TrainingError('training.too-few-rows', 'expected normal and attack rows, several of each');
-    }
-  }
-  const calibration = fitPlatt(margins, fitted.labels);
-  const probability = Float32Array.from(margins, (margin) => calibrate(calibration, margin));
-  const threshold = chooseThreshold(thresholdPolicy, probability, fitted.labels);
-  const { sourceKinds } = schema.schema;
+  const { calibration, threshold } = fitDecision(margins, fitted, thresholdPolicy);
   const model = new BoostedModel({
     schemaId: schema.id,
-    sourceKinds,
+    sourceKinds: schema.schema.sourceKinds,
     columns: modelColumns(schema),
     kinds: [],
     threshold,
     bias: trees.bias,
     detector,
     calibration,
-    statistics: fitStatistics(fitted.values, fitted.rows, categories, margins),
+    statistics: fitStatistics(fitted.values, fitted.rows, categoryCounts(schema), margins),
   });
+  const facts = { values: isRaw ? 'raw' : 'vectors' };
   return {
-    model,
-    modelBytes: encodeModel(model),
-    calibration,
-    threshold,
-    held,
-    fittedOn: split.train,
-    provenance: {
-      dataDigest: tableDigest(table),
-      schemaId: schema.id,
-      sourceKinds,
-      configuration: {
-        method: 'imported trees',
-        origin: { format, digest: sha256(file), bytes: file.length },
-        values: isRaw ? 'raw' : 'vectors',
-        heldShare: HELD_SHARE,
-        thresholdPolicy: resolveTrainingConfig({ thresholdPolicy }).thresholdPolicy,
-      },
-      seed,
-      trainer: `import of ${format} ${sha256(file)}`,
-    },
+    ...{ model, modelBytes: encodeModel(model), held, fittedOn },
+    provenance: adoptionProvenance(input, { method: 'imported trees', format, facts }),
   };
 }
 

@@ -22,6 +22,11 @@ export const TRAINING_ERRORS = {
     retry: false,
     says: 'Trees of another library do not fit the schema or give no log-odds, and cannot become a candidate.',
   },
+  'training.graph-refused': {
+    category: 'model',
+    retry: false,
+    says: 'A foreign graph gives no numbers that speak of attacks, and cannot become a candidate.',
+  },
   'training.memory-exceeded': {
     category: 'resource',
     retry: true,

@@ -1,4 +1,6 @@
+export { type AdoptedGraph, type AdoptGraphInput, adoptGraph } from './adopt-graph.ts';
 export { type AdoptedTrees, type AdoptTreesInput, adoptTrees } from './adopt-trees.ts';
+export type { AdoptionProvenance } from './adopted.ts';
 export type { AggregationProgress, Booster, RoundProgress } from './boosting.ts';
 export { type CertifyModelInput, certifyModel, type ModelCertification } from './certify-model.ts';
 export type { CheckpointStore } from './checkpoint/checkpoint-store.ts';

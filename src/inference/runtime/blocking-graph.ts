@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Milliseconds } from '../../base/index.ts';
-import type { DetectionModel, GraphModel, ScoreBatchBuffers } from '../../models/index.ts';
+import { type DetectionModel, GraphModel, type ScoreBatchBuffers } from '../../models/index.ts';
 import { InferenceError, type InferenceErrorCode } from '../errors.ts';
 import type { BlockingWorkerData } from './blocking-worker.ts';
 import type { RuntimeConfig } from './config.ts';
@@ -10,6 +10,13 @@ import type { RuntimeConfig } from './config.ts';
 export interface RunnableModel {
   readonly model: DetectionModel;
   close(): Promise<void>;
+}
+
+/** A model as gates and certificates score it: a foreign graph by `openBlockingGraph`, any other one as it is. */
+export function openRunnable(model: DetectionModel, config: RuntimeConfig): Promise<RunnableModel> {
+  return model instanceof GraphModel
+    ? openBlockingGraph(model, config)
+    : Promise.resolve({ model, close: () => Promise.resolve() });
 }
 
 const BATCH_ROWS = 1_024;

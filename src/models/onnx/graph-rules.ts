@@ -16,6 +16,10 @@ export interface GraphOutput {
 export const MAX_GRAPH_BYTES: Bytes = 256 * 1024 * 1024;
 const MAX_GRAPH_NODES = 10_000;
 
+/** There are some 220. */
+const MAX_OPERATORS = 256;
+const OPERATOR = /^[A-Za-z]\w{0,63}$/;
+
 /** Operators of the standard and of its part for classical models; what a runtime adds of its own is not portable. */
 const DOMAINS = new Set(['', 'ai.onnx', 'ai.onnx.ml']);
 
@@ -35,6 +39,10 @@ export function checkGraph(bytes: Uint8Array, columns: number, output: GraphOutp
   for (const domain of [...Object.keys(opsets), ...nodes.map((node) => node.domain)]) {
     if (!DOMAINS.has(domain)) throw refused(`it uses operators of ${JSON.stringify(domain)}`);
   }
+  const names = new Set(nodes.map(({ op }) => op));
+  if (names.size > MAX_OPERATORS || ![...names].every((name) => OPERATOR.test(name))) {
+    throw refused(`expected names of at most ${MAX_OPERATORS} operators`);
+  }
   // Up to IR version 3 initializers stand among the inputs, too.
   const constants = new Set(initializers.map(({ name }) => name));
   const [input, ...others] = inputs.filter(({ name }) => !constants.has(name));
@@ -45,6 +53,45 @@ export function checkGraph(bytes: Uint8Array, columns: number, output: GraphOutp
     output,
   );
   return model;
+}
+
+/** What somebody says of a graph's output; the rest is found where there is one answer. */
+export interface OutputWish {
+  readonly name?: string | undefined;
+  readonly column?: number | undefined;
+  readonly link: GraphOutput['link'];
+}
+
+/**
+ * The output that gives the probability or the log-odds: the named one, else the only tensor of numbers, else the only one whose
+ * name speaks of probability; its last column of two, or its only one. Throws `models.malformed`, `models.onnx-refused`.
+ */
+export function chooseOutput(bytes: Uint8Array, { name, column, link }: OutputWish): GraphOutput {
+  const { outputs, nodes } = decodeOnnx(bytes);
+  if (nodes.some(({ op }) => op === 'ZipMap')) {
+    throw refused('it ends in ZipMap, whose output is no tensor; convert it with zipmap=False');
+  }
+  const numbers = outputs.filter(({ type }) => type === ONNX_TYPE.float || type === ONNX_TYPE.double);
+  const likely = numbers.filter((each) => /prob/i.test(each.name));
+  const among = name === undefined ? numbers : outputs.filter((each) => each.name === name);
+  const [found, ...others] = among.length > 1 && likely.length === 1 ? likely : among;
+  if (found === undefined || others.length > 0) {
+    const names = outputs.map((each) => JSON.stringify(each.name.slice(0, 64))).join(', ');
+    throw refused(
+      name === undefined
+        ? `which of its outputs speaks of attacks must be said: it has ${names}`
+        : `it has no output of that name, but ${names}`,
+    );
+  }
+  const width = found.dims.length < 2 ? 1 : found.dims[1];
+  const usual = typeof width === 'number' && width <= 2 ? width - 1 : undefined;
+  const chosen = column ?? usual;
+  if (chosen === undefined) {
+    throw refused(
+      `its output ${found.name} has ${width || 'any number of'} columns: which is the attack must be said`,
+    );
+  }
+  return { name: found.name, column: chosen, link };
 }
 
 function checkInput({ name, type, dims }: OnnxValue, columns: number): void {

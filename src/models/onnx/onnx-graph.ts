@@ -40,6 +40,10 @@ export interface OnnxValue {
 
 /** The part of an ONNX model that trees and what stands around them need. */
 export interface OnnxModel {
+  /** Of the file's format; written is always the same. */
+  readonly irVersion?: number;
+  /** What wrote the file, as it says of itself. */
+  readonly producer?: { readonly name: string; readonly version: string };
   readonly opsets: Readonly<Record<string, number>>;
   readonly metadata: Readonly<Record<string, string>>;
   readonly inputs: readonly OnnxValue[];
@@ -81,7 +85,10 @@ export function encodeOnnx(model: OnnxModel): Uint8Array {
  * other files, and operators that the model brings along.
  */
 export function decodeOnnx(bytes: Uint8Array): OnnxModel {
+  const producer = { name: '', version: '' };
   const model = {
+    irVersion: 0,
+    producer,
     opsets: {} as Record<string, number>,
     metadata: {} as Record<string, string>,
     inputs: [] as OnnxValue[],
@@ -91,6 +98,9 @@ export function decodeOnnx(bytes: Uint8Array): OnnxModel {
   };
   for (const field of readFields(bytes)) {
     if (field.field === 7) readGraph(message(field), model);
+    else if (field.field === 1) model.irVersion = asNumber(field.varint);
+    else if (field.field === 2) producer.name = text(field);
+    else if (field.field === 3) producer.version = text(field);
     else if (field.field === 8) {
       const [domain, version] = readPair(field);
       model.opsets[domain] = version;
