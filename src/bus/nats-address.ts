@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { BusError } from './errors.ts';
 
 /** Where the server is and how we show who we are. Secrets come from files, never from the address. */
@@ -22,6 +23,7 @@ const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost']);
 /** Options for the client's `connect`. Throws `bus.address-refused`, never naming a secret. */
 export function connectionOptions(address: NatsAddress) {
   const url = parse(address.server);
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const isTls = url.protocol === 'tls:' || address.caFile !== undefined;
   const hasCredentials =
     address.tokenFile !== undefined || address.passwordFile !== undefined || address.keyFile !== undefined;
@@ -36,6 +38,9 @@ export function connectionOptions(address: NatsAddress) {
     name: 'ai-guardian',
     ...(isTls && {
       tls: {
+        // A bare address names no server in the handshake, and the check would be against `localhost`.
+        checkServerIdentity: (asked: string, certificate: PeerCertificate) =>
+          checkServerIdentity(asked === 'localhost' ? host : asked, certificate),
         ...(address.caFile !== undefined && { ca: readText(address.caFile) }),
         ...(address.certificateFile !== undefined && { cert: readText(address.certificateFile) }),
         ...(address.keyFile !== undefined && { key: readText(address.keyFile) }),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { busContract } from '../../test/support/bus-contract.ts';
+import { CertificateShop } from '../../test/support/certificates.ts';
 import { type NatsHouse, startNats } from '../../test/support/nats.ts';
 import { requireTool, toolPath } from '../../test/support/requires.ts';
 import { BusError } from './errors.ts';
@@ -81,4 +82,26 @@ test('a server on another machine needs TLS and credentials', async () => {
     connectNats({ server: 'nats://127.0.0.1', tokenFile: '/nonexistent/token' }),
     code('bus.address-refused'),
   );
+});
+
+test('holds the certificate of a server to the address that was configured', async (t) => {
+  if (!requireTool(t, 'nats-server') || !requireTool(t, 'openssl')) return;
+  const shop = new CertificateShop();
+  t.after(() => shop.close());
+  const authority = shop.authority('bus');
+  for (const [alternative, isRight] of [
+    ['IP:127.0.0.1', true],
+    ['DNS:localhost', false],
+  ] as const) {
+    const { certFile, keyFile } = shop.issue(authority, { usage: 'serverAuth', alternative });
+    const house = await startNats([`tls { cert_file: "${certFile}", key_file: "${keyFile}" }`]);
+    try {
+      const server = house.server.replace('nats:', 'tls:');
+      const connecting = connectNats({ server, caFile: authority.certFile });
+      if (isRight) await (await connecting).close();
+      else await assert.rejects(connecting, code('bus.unreachable'));
+    } finally {
+      await house.close();
+    }
+  }
 });
