@@ -1,4 +1,5 @@
 import {
+  auc,
   checkGraph,
   type DetectionModel,
   describeGraph,
@@ -56,13 +57,14 @@ export async function adoptGraph(
     graph: file,
   };
   const margins = await marginsOf(new GraphModel(parts), fitted, open);
-  const { calibration, threshold } = fitDecision(margins, fitted, thresholdPolicy);
-  if (!(calibration.slope > 0)) {
+  // Calibration keeps the order of the rows, so it cannot mend one that is upside down.
+  if (!(auc(margins, fitted.labels).value > 0.5)) {
     throw new TrainingError(
       'training.graph-refused',
       `expected higher numbers for attacks in column ${output.column} of ${JSON.stringify(output.name)}; is another column meant?`,
     );
   }
+  const { calibration, threshold } = fitDecision(margins, fitted, thresholdPolicy);
   const model = new GraphModel({ ...parts, threshold, calibration });
   return {
     ...{ model, modelBytes: encodeGraphModel(model), held, fittedOn },
