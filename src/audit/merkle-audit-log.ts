@@ -355,6 +355,8 @@ export class MerkleAuditLog implements AuditLog {
     this.#noteSigning(null);
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    // There was room for a checkpoint when there had been none for an outcome.
+    if (this.#owed.length > 0) this.#armTimer();
     await this.#storeResumePoint();
     this.#state.onCheckpoint?.(checkpoint);
     return checkpoint;

@@ -32,6 +32,10 @@ export interface PostgresHouse {
   makeDatabase(): Promise<PostgresConfig>;
   /** Runs a statement as the superuser in the database of a configuration. */
   edit(config: PostgresConfig, sql: string): Promise<readonly Record<string, unknown>[]>;
+  /** Ends it at once, as a crash would. */
+  stop(): Promise<void>;
+  /** Starts it again over the same data. */
+  start(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -89,8 +93,12 @@ export async function startPostgres(
       if (who !== undefined) chownSync(join(data, name), who.uid, who.gid);
     }
   }
-  await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-l', join(folder, 'log'), 'start'], options);
-  const pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+  let pid = 0;
+  const start = async () => {
+    await run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-l', join(folder, 'log'), 'start'], options);
+    pid = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]);
+  };
+  await start();
   // SIGQUIT: at once, also for connections that a killed child left.
   const stop = () => {
     try {
@@ -98,6 +106,10 @@ export async function startPostgres(
     } catch {
       // It has ended.
     }
+  };
+  const ended = async () => {
+    stop();
+    while (existsSync(join(data, 'postmaster.pid')) && isAlive(pid)) await turn();
   };
   process.once('exit', stop);
   // The password's file is read by whoever runs the tests.
@@ -128,10 +140,10 @@ export async function startPostgres(
       await edit(config, `CREATE DATABASE ${name}`);
       return configOf(name);
     },
+    ...{ start, stop: ended },
     close: async () => {
       process.off('exit', stop);
-      stop();
-      while (existsSync(join(data, 'postmaster.pid')) && isAlive(pid)) await turn();
+      await ended();
       rmSync(folder, { recursive: true, force: true });
     },
   };
