@@ -298,5 +298,6 @@ export class LaneConnection {
 function alignedBody({ headers }: RequestHead, length: number): Buffer {
   const jsonLength = Number(headers[JSON_LENGTH_HEADER] ?? 0);
   const offset = Number.isSafeInteger(jsonLength) ? (4 - (jsonLength % 4)) % 4 : 0;
-  return Buffer.from(new ArrayBuffer(length + 4), offset, length);
+  // Read only once it is full.
+  return Buffer.allocUnsafeSlow(length + offset).subarray(offset);
 }
