@@ -210,6 +210,7 @@ export class Guardian {
     this.#certificates.observe(metrics);
     this.#modelNotes = parts.modelNotes;
     this.#modelNotes.observe(metrics, engine);
+    this.notices.observe(metrics);
     observeInference(metrics, engine);
     this.#shared = new SharedModels(engine, logger, metrics);
     observeGpu(metrics, engine);

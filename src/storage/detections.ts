@@ -122,6 +122,18 @@ export class DetectionQueries {
     return rows.map(toNotice);
   }
 
+  /** How many notices wait after a number. */
+  async countOutbox(after: number): Promise<number> {
+    const row = await this.#db.read((db) =>
+      db
+        .selectFrom('outbox')
+        .select((eb) => eb.fn.countAll().as('count'))
+        .where('sequence', '>', after)
+        .executeTakeFirst(),
+    );
+    return Number(row?.count ?? 0);
+  }
+
   /** Number of the newest notice that waits; 0 where none does. */
   async lastNotice(): Promise<number> {
     const row = await this.#db.read((db) =>

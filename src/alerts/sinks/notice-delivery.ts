@@ -1,5 +1,14 @@
-import { type Clock, GuardianError, type Logger } from '../../base/index.ts';
+import {
+  type Clock,
+  type CounterMetric,
+  GuardianError,
+  type Logger,
+  type Measured,
+  type Metrics,
+  type Milliseconds,
+} from '../../base/index.ts';
 import type { DetectionQueries, SettingQueries } from '../../storage/index.ts';
+import { readDetection } from '../detection.ts';
 import type { SinkConfig } from './config.ts';
 import { FileSink } from './file-sink.ts';
 import type { NoticeSink } from './sink.ts';
@@ -9,7 +18,7 @@ import { WebhookSink } from './webhook-sink.ts';
 
 export interface NoticeDeliveryParts {
   readonly config: readonly SinkConfig[];
-  readonly queries: Pick<DetectionQueries, 'listOutbox' | 'lastNotice' | 'forgetNotices'>;
+  readonly queries: Pick<DetectionQueries, 'listOutbox' | 'countOutbox' | 'lastNotice' | 'forgetNotices'>;
   readonly settings: Pick<SettingQueries, 'get' | 'set'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -26,8 +35,35 @@ export class NoticeDelivery {
   readonly #parts: NoticeDeliveryParts;
   readonly #sinks = new Map<string, { readonly sink: NoticeSink; readonly loop: SinkLoop }>();
 
+  #results: CounterMetric | undefined;
+
   constructor(parts: NoticeDeliveryParts) {
     this.#parts = parts;
+  }
+
+  /** Registers what the sinks do, and how far each is behind. */
+  observe(metrics: Metrics): void {
+    this.#results = metrics.counter(
+      'notices_total',
+      'Tries to bring a notice to a sink: delivered, retried, or given up because refused or expired.',
+      ['sink', 'result'],
+    );
+    const measured = (name: string, help: string, read: (loop: SinkLoop) => Promise<number>): void => {
+      metrics.measured(name, help, ['sink'], async () => {
+        const found: Measured[] = [];
+        for (const [sink, { loop }] of this.#sinks) found.push({ labels: { sink }, value: await read(loop) });
+        return found;
+      });
+    };
+    const { queries } = this.#parts;
+    measured('notices_waiting', 'Notices that a sink does not have yet.', ({ cursor }) =>
+      queries.countOutbox(cursor),
+    );
+    measured(
+      'notices_lag_seconds',
+      'Age of the oldest notice that a sink does not have yet.',
+      async (loop) => (await this.#lagOf(loop)) / 1_000,
+    );
   }
 
   get isRunning(): boolean {
@@ -55,6 +91,7 @@ export class NoticeDelivery {
           list: (after, limit) => queries.listOutbox({ after, limit }),
           keep: (reached) => this.#keep(name, reached),
           noteLost: this.#parts.noteLost,
+          onResult: (result) => this.#results?.add({ sink: name, result }),
           onFailure: (error) => {
             const code = error instanceof GuardianError ? error.code : 'unknown';
             const reason = error instanceof GuardianError ? error.message : 'an unexpected fault';
@@ -90,6 +127,18 @@ export class NoticeDelivery {
     const closing = [...this.#sinks.values()].map(({ loop }) => loop.close());
     this.#sinks.clear();
     await Promise.all(closing);
+  }
+
+  /** 0 where nothing waits, or what waits cannot be read. */
+  async #lagOf({ cursor }: SinkLoop): Promise<Milliseconds> {
+    const { queries, clock } = this.#parts;
+    const [oldest] = await queries.listOutbox({ after: cursor, limit: 1 });
+    if (oldest === undefined) return 0;
+    try {
+      return Math.max(0, clock.now() - readDetection(oldest.detection).modifiedMs);
+    } catch {
+      return 0;
+    }
   }
 
   async #keep(name: string, reached: number): Promise<void> {

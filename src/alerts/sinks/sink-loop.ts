@@ -16,6 +16,9 @@ export interface LostNotice {
   readonly reason: string;
 }
 
+/** What came of one try. `retried`: it failed, and is tried again. */
+export type NoticeResult = 'delivered' | 'retried' | 'refused' | 'expired';
+
 export interface SinkStats {
   readonly delivered: number;
   /** Tries that failed; each notice may have several. */
@@ -36,6 +39,8 @@ export interface SinkLoopParts {
   readonly keep: (cursor: number) => Promise<void>;
   readonly noteLost: (lost: LostNotice) => Promise<void>;
   readonly onFailure?: (error: unknown) => void;
+  /** Told of each try. */
+  readonly onResult?: (result: NoticeResult) => void;
   readonly sleep?: (ms: Milliseconds, signal: AbortSignal) => Promise<void>;
   /** In [0, 1). */
   readonly random?: () => number;
@@ -183,16 +188,20 @@ export class SinkLoop {
   }
 
   async #deliver(detection: Detection): Promise<void> {
-    const { sink, giveUpAfterMs } = this.#parts;
+    const { sink, giveUpAfterMs, onResult } = this.#parts;
     try {
       await sink.send(detection, this.#stop.signal);
       this.#delivered++;
+      onResult?.('delivered');
     } catch (error) {
       if (this.#stop.signal.aborted) throw error;
       this.#failures++;
       const isRefused = error instanceof AlertsError && error.code === 'alerts.notice-refused';
       const isExpired = this.#steady.now() - detection.modifiedMs > giveUpAfterMs;
-      if (!isRefused && !isExpired) throw error;
+      if (!isRefused && !isExpired) {
+        onResult?.('retried');
+        throw error;
+      }
       const because = isRefused ? 'refused' : 'expired';
       await this.#lose({ uid: detection.uid, key: noticeKey(detection), because, error });
     }
@@ -206,6 +215,7 @@ export class SinkLoop {
     const reason = error instanceof GuardianError ? error.message : 'an unexpected fault';
     await this.#parts.noteLost({ sink: this.#parts.sink.name, ...rest, code: codeOf(error), reason });
     this.#lost++;
+    this.#parts.onResult?.(rest.because);
   }
 }
 

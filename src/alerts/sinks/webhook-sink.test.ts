@@ -2,8 +2,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { CertificateShop } from '../../../test/support/certificates.ts';
 import { freePort } from '../../../test/support/free-port.ts';
 import {
   exfiltration,
@@ -15,6 +20,7 @@ import {
   secretFile,
   temporaryFolder,
 } from '../../../test/support/notice-house.ts';
+import { Metrics } from '../../base/index.ts';
 import { alertsConfigSchema } from '../config.ts';
 import { PRODUCT } from '../product.ts';
 
@@ -191,6 +197,55 @@ suite('the webhook', () => {
       .update(`${headers['guardian-timestamp']}.${body}`)
       .digest('hex');
     assert.equal(headers['guardian-signature'], `v1=${hmac}`);
+  });
+
+  test('goes to whom the authorities of its file vouch for, read again at a reload', async (t) => {
+    const folder = temporaryFolder(t);
+    const shop = new CertificateShop();
+    t.after(() => shop.close());
+    const [site, foreign] = [shop.authority('Site'), shop.authority('Foreign')];
+    const own = shop.issue(site, { usage: 'serverAuth', alternative: 'IP:127.0.0.1' });
+    const got: string[] = [];
+    const server = createTlsServer({ key: own.key, cert: own.cert }, (request, response) => {
+      got.push(String(request.headers['idempotency-key']));
+      request.resume().once('end', () => response.writeHead(204).end());
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { port } = server.address() as AddressInfo;
+    const caFile = join(folder, 'ca.pem');
+    writeFileSync(caFile, foreign.cert);
+    const sink = {
+      ...{ type: 'webhook', name: 'siem', url: `https://127.0.0.1:${port}/`, caFile },
+      secretFile: secretFile(folder),
+    };
+    const { delivery, store, pauses } = await openNotices(t, [sink], folder);
+    const metrics = new Metrics();
+    delivery.observe(metrics);
+    await delivery.start();
+    await store.record([exfiltration('10.0.0.5')]);
+    while (pauses.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(got, [], 'nothing went to a receiver that nobody vouched for');
+    const behind = await metrics.text();
+    assert.match(behind, /guardian_notices_waiting\{sink="siem"\} 1$/m);
+    assert.match(behind, /guardian_notices_lag_seconds\{sink="siem"\} [1-9]/);
+    writeFileSync(caFile, site.cert);
+    await delivery.reload();
+    await delivery.idle();
+    assert.equal(got.length, 1);
+    writeFileSync(caFile, foreign.cert);
+    await delivery.reload();
+    const before = pauses.length;
+    await store.record([exfiltration('10.0.0.6')]);
+    while (pauses.length === before) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(got.length, 1, 'the connection that was open is not used any more');
+    const text = await metrics.text();
+    assert.match(text, /guardian_notices_total\{sink="siem",result="delivered"\} 1$/m);
+    assert.match(text, /guardian_notices_total\{sink="siem",result="retried"\} [2-9]/);
   });
 
   test('is configured by https, or http on this host, and never with credentials in the address', () => {

@@ -32,7 +32,7 @@ export class WebhookSink implements NoticeSink {
   readonly concurrency: number;
   readonly #config: WebhookConfig;
   readonly #clock: Clock;
-  readonly #agent: HttpAgent;
+  #agent: HttpAgent;
   #secret: Buffer;
 
   private constructor(config: WebhookConfig, clock: Clock, secret: Buffer, agent: HttpAgent) {
@@ -46,12 +46,7 @@ export class WebhookSink implements NoticeSink {
 
   /** Throws `alerts.secret-unusable`. */
   static async open(config: WebhookConfig, clock: Clock): Promise<WebhookSink> {
-    const secret = await readSecretFile(config.secretFile);
-    const shared = { keepAlive: true, maxSockets: config.concurrency };
-    const ca = config.caFile === null ? undefined : await readFile(config.caFile);
-    const isSecure = new URL(config.url).protocol === 'https:';
-    const agent = isSecure ? new HttpsAgent({ ...shared, ...(ca && { ca }) }) : new HttpAgent(shared);
-    return new WebhookSink(config, clock, secret, agent);
+    return new WebhookSink(config, clock, await readSecretFile(config.secretFile), await openAgent(config));
   }
 
   async send(detection: Detection, signal: AbortSignal): Promise<void> {
@@ -80,8 +75,20 @@ export class WebhookSink implements NoticeSink {
     });
   }
 
+  /** Secret and authorities: what is under way ends on its connection, the next notice goes by a new one. */
   async reload(): Promise<void> {
-    this.#secret = await readSecretFile(this.#config.secretFile);
+    const [secret, agent] = await Promise.all([
+      readSecretFile(this.#config.secretFile),
+      openAgent(this.#config),
+    ]);
+    const before = this.#agent;
+    this.#secret = secret;
+    this.#agent = agent;
+    // Not destroyed, which would call off what is under way.
+    before.on('free', (socket) => socket.destroy());
+    for (const sockets of Object.values(before.freeSockets)) {
+      for (const socket of sockets ?? []) socket.destroy();
+    }
   }
 
   async close(): Promise<void> {
@@ -110,6 +117,13 @@ export class WebhookSink implements NoticeSink {
       outgoing.end(body);
     });
   }
+}
+
+async function openAgent({ url, caFile, concurrency }: WebhookConfig): Promise<HttpAgent> {
+  const shared = { keepAlive: true, maxSockets: concurrency };
+  if (new URL(url).protocol !== 'https:') return new HttpAgent(shared);
+  const ca = caFile === null ? undefined : await readFile(caFile);
+  return new HttpsAgent({ ...shared, ...(ca && { ca }) });
 }
 
 /** Hexadecimal. `timestamp` is in seconds since 1970. */
