@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { openAuditLog, verifyAuditLog } from '../../src/audit/index.ts';
+import { armFaultPoints } from '../../src/base/index.ts';
 import { clock, memoryKeys, note, onDemand } from '../support/audit-log.ts';
 import { FaultHouse } from '../support/fault-house.ts';
 import { mountSmallDisk } from '../support/small-disk.ts';
@@ -65,6 +66,35 @@ suite('a disk that is full', () => {
     await house.start();
     assert.ok(house.guardian.log.size >= size);
     assert.equal(house.guardian.engine.current('flow')?.version, version);
+    await load.assertKept();
+  });
+
+  test('when a promotion was done and could not be said to be: no read calls it tampering, and it is served later', async (t) => {
+    const house = await FaultHouse.open(t, { config: { audit: { checkpointDelayMs: 50 } } });
+    const { guardian } = house;
+    const { version } = await house.publish(0.1);
+    const load = new SteadyLoad(house);
+    let isFull = false;
+    armFaultPoints((name) => {
+      if (name === 'registry.alias.moved') isFull = true;
+      if (isFull && name === 'audit.entries.after-write') {
+        throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+      }
+    });
+    t.after(() => armFaultPoints(undefined));
+    const answer = await house.promoteOverHttp(version);
+    assert.deepEqual([answer.status, answer.body.code, answer.retryAfter], [503, 'audit.append-failed', 1]);
+    assert.equal(await house.metric('audit_owed_outcomes'), 1);
+    await assert.rejects(guardian.registry.resolve('flow'), { code: 'audit.append-failed' });
+    assert.equal(guardian.engine.current('flow')?.version, '1.0.0');
+    await load.some(2);
+    isFull = false;
+    armFaultPoints(undefined);
+    while (guardian.engine.current('flow')?.version !== version) await load.some(1);
+    assert.equal((await guardian.registry.resolve('flow')).version, version);
+    assert.deepEqual(await guardian.log.openIntents(), []);
+    await load.stop();
+    assert.deepEqual(Object.keys(load.tally()).sort(), ['event 200', 'infer 200']);
     await load.assertKept();
   });
 
