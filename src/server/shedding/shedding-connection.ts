@@ -96,6 +96,8 @@ export class SheddingConnection implements Queued {
     const isLast = this.#isLast;
     this.#toPass = this.#headLength;
     this.#headLength = 0;
+    // In one piece, where all of it is there.
+    while (this.#toPass > this.#here && this.#join());
     while (this.#toPass > 0 && this.#bytes !== undefined) {
       const part = this.#take(this.#toPass);
       this.#toPass -= part.length;
@@ -192,6 +194,11 @@ export class SheddingConnection implements Queued {
     const dropped = Math.min(this.#toDrop, bytes.length);
     this.#toDrop -= dropped;
     return dropped < bytes.length ? bytes.subarray(dropped) : undefined;
+  }
+
+  /** Bytes of the oldest arrival. */
+  get #here(): number {
+    return this.#bytes === undefined ? 0 : this.#bytes.length - this.#offset;
   }
 
   /** Up to so many of the oldest bytes. */
