@@ -50,6 +50,7 @@ export async function runInferenceWorker(
     });
     const events = new EventWorker({
       ...{ bus, engine: worker.engine, schemaOf: (model) => worker.schemaOf(model), id, logger, metrics },
+      isReady: () => worker.isReady,
     });
     let isGoing = false;
     const state = () => ({ ready: !isGoing && worker.isReady, id, going: isGoing, ...worker.status });

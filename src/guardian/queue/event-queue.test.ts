@@ -204,7 +204,13 @@ suite('the queue of events', () => {
   test('shares the partitions evenly, and takes over those of a worker that went silent', async (t) => {
     const bus = new MemoryBus();
     const owner = await openOwner(t, bus, { partitions: 6 });
+    let isReady = false;
+    const unready = await openWorker(t, bus.connect(), 'w0', { isReady: () => isReady });
     const first = await openWorker(t, bus.connect(), 'w1');
+    await until(() => first.stats.partitions.length === 6);
+    isReady = true;
+    await until(() => unready.stats.partitions.length === 3);
+    isReady = false;
     await until(() => first.stats.partitions.length === 6);
     const second = await openWorker(t, bus.connect(), 'w2');
     const dying = bus.connect();

@@ -50,6 +50,8 @@ export interface EventWorkerParts {
   readonly engine: Pick<Engine, 'score'>;
   /** The schema of the model in place under a name; undefined where there is none. */
   readonly schemaOf: (model: string) => LoadedSchema | undefined;
+  /** Whether there is any model to score with; without one it takes no partition. Always by default. */
+  readonly isReady?: () => boolean;
   /** Names this worker in leases and results. */
   readonly id: string;
   readonly logger?: Logger;
@@ -123,6 +125,7 @@ export class EventWorker {
     );
     this.#share = new PartitionShare({
       ...{ bus, holder: id, leaseMs: this.#options.leaseMs },
+      isReady: parts.isReady ?? (() => true),
       work: (partition, ended, isTakeover) => this.#consume(partition, ended, isTakeover),
       onError: (error) => this.#tell(error, 'a part of the queue could not be worked on'),
     });

@@ -14,6 +14,8 @@ export interface PartitionShareOptions {
    * where another worker held it to its end.
    */
   readonly work: (partition: number, ended: AbortSignal, isTakeover: boolean) => Promise<void>;
+  /** While it is not, it holds nothing. */
+  readonly isReady: () => boolean;
   readonly onError: (error: unknown) => void;
 }
 
@@ -79,7 +81,7 @@ export class PartitionShare {
 
   /** How many partitions we may hold. */
   get #share(): number {
-    if (!this.#hasSeat) return 0;
+    if (!this.#hasSeat || !this.#options.isReady()) return 0;
     const silentAfter = performance.now() - this.#options.leaseMs;
     const alive = [...this.#seats.values()].filter((seat) => seat.isTaken && seat.movedAt > silentAfter);
     return Math.ceil(this.#partitions / Math.max(1, alive.length));
@@ -117,10 +119,16 @@ export class PartitionShare {
   }
 
   async #sit(): Promise<void> {
+    if (!this.#options.isReady()) return;
     const seat = await this.#takeSeat();
     if (seat === undefined) return;
     this.#hasSeat = true;
-    await aborted(AbortSignal.any([seat.lost, this.#closed.signal]));
+    while (this.#options.isReady() && !seat.lost.aborted && !this.#isClosed) await this.#pause();
+    // Others may count on us until nothing is held any more.
+    while (this.#held.size > 0 && !seat.lost.aborted && !this.#isClosed) {
+      this.#trim();
+      await this.#pause();
+    }
     this.#hasSeat = false;
     await seat.release();
   }
@@ -177,11 +185,4 @@ export class PartitionShare {
     const { bus, holder, leaseMs } = this.#options;
     return claimLease(bus, key, { holder, ttlMs: leaseMs, signal: this.#closed.signal });
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
