@@ -15,7 +15,7 @@ for (const { what, file, cases } of FILES) {
     const env = requireSoftwareGpu(t);
     if (env === undefined) return;
     const path = fileURLToPath(new URL(file, import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, [path], { env, timeout: 120_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, [path], { env, timeout: 300_000 });
     const results = stdout
       .trim()
       .split('\n')
