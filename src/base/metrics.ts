@@ -133,7 +133,15 @@ export class Metrics {
   /** Everything that `text` tells, as values. */
   async families(): Promise<readonly MetricFamily[]> {
     const families = await this.#registry.getMetricsAsJSON();
-    return families.map((family) => ({ ...family, type: String(family.type) }) as unknown as MetricFamily);
+    return families.map(({ name, help, type, values }) => ({
+      // Typed as a number, and a word.
+      ...{ name, help, type: String(type) },
+      values: values.map((each) => ({
+        ...{ labels: each.labels, value: each.value },
+        // Only the parts of histograms bear one, and the types do not know it.
+        ...('metricName' in each && typeof each.metricName === 'string' && { metricName: each.metricName }),
+      })),
+    }));
   }
 }
 
