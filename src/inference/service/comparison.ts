@@ -83,15 +83,12 @@ export class Comparison {
 
   report(): ComparisonReport {
     const cell = (i: number, j: number) => this.#agreement[i * WIDTH + j] as number;
-    const row = (i: number) => Object.fromEntries(VERDICTS.map((verdict, j) => [verdict, cell(i, j)]));
     const same = VERDICTS.reduce((sum, _, i) => sum + cell(i, i), 0);
     return {
       champion: this.#sides.champion.report(),
       candidate: this.#sides.candidate.report(),
       comparedRows: this.#compared,
-      agreement: Object.fromEntries(
-        VERDICTS.map((verdict, i) => [verdict, row(i)]),
-      ) as unknown as ComparisonReport['agreement'],
+      agreement: byVerdict((i) => byVerdict((j) => cell(i, j))),
       agreed: this.#compared === 0 ? null : same / this.#compared,
       scorePsi:
         this.#compared < DRIFT_DEFAULTS.minRows
@@ -100,6 +97,12 @@ export class Comparison {
       droppedRows: this.droppedRows,
     };
   }
+}
+
+/** `of` is given the index in VERDICTS. */
+function byVerdict<T>(of: (at: number) => T): Readonly<Record<Score['verdict'], T>> {
+  const at = (verdict: Score['verdict']) => of(VERDICTS.indexOf(verdict));
+  return { benign: at('benign'), attack: at('attack'), abstain: at('abstain') };
 }
 
 /** Sum of (p - q) ln(p / q) over the bins that either has; half a row is added to each, so that an empty one has a logarithm. */
