@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { writeFileAtomic } from '../base/index.ts';
 import { canonicalJson } from '../crypto/index.ts';
-import type { SignedRoster } from '../training/index.ts';
+import { parseSignedRoster, type SignedRoster } from '../training/index.ts';
 import { CliError } from './errors.ts';
 import { refuseExisting } from './lab.ts';
 import { printable } from './text.ts';
@@ -38,10 +38,9 @@ export function readApproverFile(path: string): Promise<ApproverFile> {
   return read(path, approverFile, 'the public part of an approver, as `guardian roster approver` writes it');
 }
 
-/** Its form alone: `verifyRoster` checks what it says. */
+/** Its form alone: `verifyRoster` checks what it says. Throws `training.roster-refused`. */
 export async function readRosterFile(path: string): Promise<SignedRoster> {
-  const file = await read(path, rosterFile, 'a roster, as `guardian roster sign` writes it');
-  return file as unknown as SignedRoster;
+  return parseSignedRoster(await read(path, rosterFile, 'a roster, as `guardian roster sign` writes it'));
 }
 
 /** Writes a new file that anyone may read. Throws `cli.file-exists`. */

@@ -84,6 +84,7 @@ export { toBeSigned } from './secure/messages.ts';
 export {
   checkRoster,
   leastThreshold,
+  parseSignedRoster,
   type Roster,
   rosterBytes,
   rosterDigest,

@@ -79,6 +79,17 @@ export function checkRoster(roster: unknown, approver: TrustedApprover): Roster 
   return parsed;
 }
 
+/** A roster in its form, which says nothing of whether it was signed: see `verifyRoster`. Throws `training.roster-refused`. */
+export function parseSignedRoster({
+  roster,
+  signature,
+}: {
+  roster: unknown;
+  signature: string;
+}): SignedRoster {
+  return { roster: parseRoster(roster), signature };
+}
+
 function parseRoster(roster: unknown): Roster {
   const parsed = rosterSchema.safeParse(roster);
   if (parsed.success) return parsed.data;
