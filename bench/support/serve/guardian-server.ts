@@ -23,7 +23,12 @@ const LIMIT = { principalPerSecond: 1e6, principalBurst: 1e6, addressPerSecond: 
 export async function startGuardianServer(
   folder: string,
   candidate: Candidate,
-  options: { readonly core: number; readonly profileFolder?: string },
+  options: {
+    readonly core: number;
+    readonly profileFolder?: string;
+    /** Published and promoted before it: other names, or earlier versions of its own. */
+    readonly others?: readonly Candidate[];
+  },
 ): Promise<GuardianServer> {
   const state = join(folder, 'serve-state');
   const configFolder = join(folder, 'config', 'ai-guardian');
@@ -36,8 +41,10 @@ export async function startGuardianServer(
   });
   try {
     const who = { principal: 'bench' };
-    const { version } = await guardian.registry.publish(candidate, who);
-    await guardian.promote(candidate.name, version, 'champion', who);
+    for (const each of [...(options.others ?? []), candidate]) {
+      const { version } = await guardian.registry.publish(each, who);
+      await guardian.promote(each.name, version, 'champion', who);
+    }
   } finally {
     await guardian.close();
   }
