@@ -106,7 +106,7 @@ export function waitForExit(child: ChildProcess): Promise<number | null> {
 function parseLines(text: string): Record<string, unknown>[] {
   return text
     .split('\n')
-    .filter((line) => line.startsWith('{'))
+    .filter((line) => /^\{.*\}$/.test(line))
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
