@@ -81,3 +81,35 @@ test('the operating point decides which rows are attacks, and no probability', (
   assert.ok(attacks(quiet) < attacks(own));
   assert.ok(quiet.every(({ verdict, probability }) => (verdict === 'attack') === probability >= threshold));
 });
+
+test('verdicts change at the cuts and nowhere else', () => {
+  const { parts } = randomModel(new SeededRandom(8));
+  const steps = 20_000;
+  for (const [threshold, confidenceThreshold] of [
+    [0.5, 0.5],
+    [0.3, 0.8],
+    [0.97, 0.999],
+  ] as const) {
+    const model = new BoostedModel({ ...parts, threshold });
+    const { schemaId } = model;
+    const about = { name: 'flow', version: '1.0.0', digest: schemaId, schemaId, sourceKinds: ['packets'] };
+    const served = new ServedModel({ ...about, model }, ROWS);
+    const cuts = served.cuts({ confidenceThreshold });
+    const out = newColumnArrays(steps);
+    for (let i = 0; i < steps; i++) out.probability[i] = i / (steps - 1);
+    const values = new Float32Array(steps * 3);
+    const batch = { schemaId, sourceKind: 'packets', rows: steps, columns: 3, values, rejected: [] };
+    served.decide(batch, 0, steps, confidenceThreshold, out);
+    let changes = 0;
+    for (let i = 1; i < steps; i++) {
+      if (out.verdict[i] === out.verdict[i - 1]) continue;
+      changes++;
+      const [low, high] = [out.probability[i - 1] as number, out.probability[i] as number];
+      assert.ok(
+        cuts.some((cut) => cut >= low - 1e-7 && cut <= high + 1e-7),
+        `${low} to ${high}, cuts at ${cuts.join(' ')}`,
+      );
+    }
+    assert.equal(changes, confidenceThreshold > 0.5 ? 2 : 1);
+  }
+});

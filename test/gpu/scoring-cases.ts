@@ -72,7 +72,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     const random = new SeededRandom(20_261);
     for (const [trees_, splits] of [
       [1, 1],
-      [70, 25],
+      [40, 25],
     ] as const) {
       const model = randomModel(random, trees_, splits, KINDS);
       const on = new DeviceModel(model, []);
@@ -234,8 +234,15 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
     const folder = mkdtempSync(join(tmpdir(), 'gpu-engine-'));
     const house = await openHouse(folder, systemClock);
     const config = { workers: 0, batchSize: 256, confidenceThreshold: 0.6 };
+    const devices: GPUDevice[] = [];
+    const open = async () => {
+      const found = await opened();
+      devices.push(found.device);
+      return found;
+    };
     const engines = (['cpu', 'webgpu'] as const).map(
-      (provider) => new Engine({ clock: systemClock, config: { ...config, provider }, gpu: { measure } }),
+      (provider) =>
+        new Engine({ clock: systemClock, config: { ...config, provider }, gpu: { measure, open } }),
     );
     try {
       await house.registry.publish(makeCandidate(), { principal: 'test' });
@@ -258,6 +265,11 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
         withDevice?.models.map(({ model, fromRows }) => ({ model, fromRows })),
         [{ model: 'flow@1.0.0', fromRows: 1 }],
       );
+      devices[0]?.destroy();
+      const after = await engines[1]?.scoreColumns(batch);
+      assert.deepEqual({ ...after, waitedMs: 0 }, answers[0]);
+      assert.equal(engines[1]?.gpu.state, 'lost');
+      assert.equal(after?.degraded, undefined);
     } finally {
       await Promise.all(engines.map((engine) => engine.close()));
       await house.close();

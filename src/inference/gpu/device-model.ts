@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Bytes } from '../../base/index.ts';
 import {
   type BoostedModel,
@@ -46,11 +47,15 @@ export interface DeviceModelCounters {
 const PART_ROWS = 16_384;
 const MIN_PART_ROWS = 64;
 const CHECKED_ROWS = 512;
+/** Then the event loop has its turn: other models serve meanwhile. */
+const CHECKED_AT_ONCE = 64;
 /** The band around a cut is so many times the largest difference found. */
 const SAFETY = 8;
 const LEAST_BAND = 1e-6;
 /** Half a unit in the last place of a float32, relative. */
 const HALF_ULP = 2 ** -24;
+/** Of two probabilities made of nearly the same margin, relative: the logit's rounding (up to 100) and the exponential's. */
+const CALIBRATION_ROUNDING = 2 ** -45;
 /** Fewer rows than that are named on the CPU. */
 const KIND_ROWS = 256;
 const CONTROL_EVERY = 4_096;
@@ -126,7 +131,12 @@ export class DeviceModel {
   async check(device: ScoringDevice): Promise<DeviceCheck> {
     const values = this.rows(CHECKED_ROWS);
     const expected = new Float64Array(CHECKED_ROWS);
-    this.#model.margins(values, CHECKED_ROWS, expected);
+    const columns = this.#categories.length;
+    for (let at = 0; at < CHECKED_ROWS; at += CHECKED_AT_ONCE) {
+      const part = values.subarray(at * columns, (at + CHECKED_AT_ONCE) * columns);
+      this.#model.margins(part, CHECKED_AT_ONCE, expected.subarray(at));
+      await setImmediate();
+    }
     const got = await device.inTurn(async (turn) => (await this.#sums(turn, values, CHECKED_ROWS)).margins);
     const { calibration } = this.#model.parts;
     let [margin, probability] = [0, 0];
@@ -314,7 +324,7 @@ export class DeviceModel {
     const { calibration, threshold } = this.#model.parts;
     const attacks: number[] = [];
     // A change dm of the margin changes p by p (1 - p) slope dm: by no more than slope dm, relative, and a quarter of it at all.
-    const relative = calibration.slope * this.#trees.tolerance + 2 ** -50;
+    const relative = calibration.slope * this.#trees.tolerance + CALIBRATION_ROUNDING;
     const around = (calibration.slope * this.#band) / 4 + 2 * HALF_ULP;
     for (let r = 0; r < rows; r++) {
       const exact = calibrate(calibration, margins[r] as number);

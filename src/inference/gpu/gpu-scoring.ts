@@ -134,8 +134,8 @@ export class GpuScoring {
     this.#device = undefined;
   }
 
-  /** The device, where it is in use and has room. Where it was lost, it is tried again once its pause is over. */
-  get device(): ScoringDevice | undefined {
+  /** The device, where it is in use and has room. Where it was lost, it is opened again once its pause is over. */
+  ready(): ScoringDevice | undefined {
     if (this.#state === 'lost' && this.#options.clock.monotonic() >= this.#retryAt) {
       this.#retryAt = Number.POSITIVE_INFINITY;
       this.#opening ??= this.#open().finally(() => {
@@ -274,7 +274,7 @@ export class DeviceScorer {
   /** Whether a batch of so many rows is better off there now. */
   takes(rows: number): boolean {
     if (rows < this.#fromRows) return false;
-    const { device } = this.#gpu;
+    const device = this.#gpu.ready();
     return device !== undefined && device === this.#device;
   }
 
