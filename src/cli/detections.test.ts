@@ -61,7 +61,7 @@ suite('guardian detections', () => {
     assert.equal((object.detection as { uid: string }).uid, uids[0]);
     const unknown = await run('detections', 'show', 'nobody');
     assert.notEqual(unknown.exitCode, 0);
-    assert.match(unknown.stderr, /alerts\.detection-unknown/);
+    assert.match(unknown.stderr, /server\.detection-unknown/);
   });
 
   test('takes verdicts, shows them, and measures accuracy by them', async () => {
