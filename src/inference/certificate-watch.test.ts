@@ -14,7 +14,7 @@ import {
 import { ManualClock, SeededRandom } from '../base/index.ts';
 import type { FeatureBatch } from '../features/index.ts';
 import type { VerifiedCertificate, VerifiedModel } from '../registry/index.ts';
-import type { CertificateChange } from './certificate-watch.ts';
+import { type CertificateChange, CertificateWatch } from './certificate-watch.ts';
 import { Engine } from './engine.ts';
 
 const WINDOW = 200;
@@ -124,6 +124,23 @@ suite('a certificate while its model serves', () => {
       const claim = claims?.[side];
       const isCovered = claim?.status === 'site' && sure >= claim.threshold;
       assert.equal(certificate, isCovered ? 'active' : 'uncovered');
+    }
+  });
+
+  test('covers other decisions beyond its cuts, and nowhere else', () => {
+    const verified = certificates.site as VerifiedCertificate;
+    const { decisionThreshold } = verified.certificate;
+    const { config } = new Engine({ clock });
+    const watch = new CertificateWatch({
+      ...{ verified, model, decisionThreshold, config: config.certificate, clock, note: undefined },
+    });
+    for (let i = 1; i <= 10_000; i++) {
+      const [low, high] = [(i - 1) / 10_000, i / 10_000];
+      if (watch.covers(low) === watch.covers(high)) continue;
+      assert.ok(
+        watch.cuts.some((cut) => cut >= low && cut <= high),
+        `${low} to ${high}`,
+      );
     }
   });
 
