@@ -8,6 +8,7 @@ import {
   OPERATING_POINTS,
 } from './detection-model.ts';
 import { ModelError } from './errors.ts';
+import { CALIBRATION_FIELD, DETECTOR_FIELDS, word } from './header-fields.ts';
 import { checkNovelty } from './hybrid/novelty-detectors.ts';
 import {
   NOVELTY_HEADER,
@@ -26,25 +27,14 @@ const TREES_VERSION = 1;
 
 const STATISTIC_NAMES = ['quantiles', 'missing', 'frequencies', 'margins'] as const;
 
-const word = z.string().min(1).max(256);
 const count = z.int().min(0).max(0xffffffff);
 
 const HEADER = z.strictObject({
   type: z.literal('boosted-trees'),
-  schemaId: z.string().regex(/^sha256:[0-9a-f]{64}$/),
-  sourceKinds: z.array(word).max(64),
-  columns: z
-    .array(z.strictObject({ name: word, categories: z.int().min(0).max(256) }))
-    .min(1)
-    .max(65_535),
+  ...DETECTOR_FIELDS,
   kinds: z.array(word).max(32_767),
-  threshold: z.number().min(0).max(1),
   bias: z.number(),
-  calibration: z.strictObject({
-    kind: z.literal('platt'),
-    slope: z.number().positive(),
-    intercept: z.number(),
-  }),
+  calibration: CALIBRATION_FIELD,
   kindStage: z.union([z.null(), z.strictObject({ biases: z.array(z.number()), treeCounts: z.array(count) })]),
   rows: count,
 });

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Digest } from '../../base/index.ts';
 import { decodeContainer, encodeContainer } from '../container.ts';
 import { ModelError } from '../errors.ts';
+import { CALIBRATION_FIELD, DETECTOR_FIELDS, word } from '../header-fields.ts';
 import { read } from '../model-sections.ts';
 import { GraphModel, type GraphModelParts } from './graph-model.ts';
 import { checkGraph } from './graph-rules.ts';
@@ -10,26 +11,15 @@ import { checkGraph } from './graph-rules.ts';
 export const GRAPH_FORMAT_VERSION = 3;
 const SECTION = 'graph';
 
-const word = z.string().min(1).max(256);
-
 const HEADER = z.strictObject({
   type: z.literal('onnx-graph'),
-  schemaId: z.string().regex(/^sha256:[0-9a-f]{64}$/),
-  sourceKinds: z.array(word).max(64),
-  columns: z
-    .array(z.strictObject({ name: word, categories: z.int().min(0).max(256) }))
-    .min(1)
-    .max(65_535),
-  threshold: z.number().min(0).max(1),
+  ...DETECTOR_FIELDS,
   output: z.strictObject({
     name: word,
     column: z.int().min(0).max(65_535),
     link: z.enum(['probability', 'margin']),
   }),
-  calibration: z.union([
-    z.null(),
-    z.strictObject({ kind: z.literal('platt'), slope: z.number().positive(), intercept: z.number() }),
-  ]),
+  calibration: z.union([z.null(), CALIBRATION_FIELD]),
 });
 
 /** The bytes of a model of a foreign graph. Throws `models.malformed`, `models.onnx-refused`. */
