@@ -1,16 +1,13 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { BoostedModel, fitStatistics } from '../src/models/index.ts';
-import { encodeRows, fitBinning } from '../src/training/binning.ts';
-import { boost } from '../src/training/boosting.ts';
-import { resolveTrainingConfig } from '../src/training/config.ts';
-import { flattenTrees } from '../src/training/flatten-trees.ts';
+import type { BoostedModel } from '../src/models/index.ts';
 import { makePython } from '../test/support/python-environment.ts';
 import { reportBench } from './support/report.ts';
+import { readValues, trainBoosted } from './support/train/boosted-model.ts';
 import { type BenchData, synthesize } from './support/train/data.ts';
 
 /**
@@ -31,9 +28,10 @@ const folder = mkdtempSync(join(tmpdir(), 'bench-predict-'));
 try {
   const shape = { name: 'binary', rows: 200_000, testRows: 10_000, columns: 40, classes: 2 };
   const data = synthesize(folder, shape, { seed: 1, sharpness: 6 });
-  const file = readFileSync(`${data.path}.f32`);
-  const values = new Float32Array(file.buffer, file.byteOffset, (data.rows + data.testRows) * data.columns);
-  const model = await train(data, values);
+  const values = readValues(data);
+  const model = await trainBoosted(data, values, {
+    ...{ rounds: ROUNDS, leaves: LEAVES, schemaId: `sha256:${'0'.repeat(64)}`, sourceKinds: ['table'] },
+  });
   const test = values.slice(data.rows * data.columns);
   const onnx = join(folder, 'model.onnx');
   const { stdout } = await promisify(execFile)(
@@ -77,40 +75,6 @@ try {
   });
 } finally {
   rmSync(folder, { recursive: true });
-}
-
-async function train(data: BenchData, values: Float32Array): Promise<BoostedModel> {
-  const { rows, columns } = data;
-  const labels = readFileSync(`${data.path}.u8`).subarray(0, rows);
-  const numbers = new Array<number>(columns).fill(0);
-  const all = Uint32Array.from({ length: rows }, (_, r) => r);
-  const binning = fitBinning(values, columns, all, numbers, 256);
-  const config = resolveTrainingConfig({
-    ...{
-      rounds: ROUNDS,
-      maxLeaves: LEAVES,
-      rowFraction: 1,
-      featureFraction: 1,
-      treeRounds: 13,
-      l2: 0,
-      patience: 0,
-    },
-  });
-  const trees = await boost(
-    { binned: encodeRows(binning, values, columns, all), labels },
-    { config, seed: 1 },
-  );
-  return new BoostedModel({
-    schemaId: `sha256:${'0'.repeat(64)}`,
-    sourceKinds: ['table'],
-    columns: numbers.map((categories, c) => ({ name: `c${c}`, categories })),
-    kinds: [],
-    threshold: 0.5,
-    bias: trees.bias[0] as number,
-    detector: flattenTrees(trees.trees, binning),
-    calibration: { kind: 'platt', slope: 1, intercept: 0 },
-    statistics: fitStatistics(values.subarray(0, 100 * columns), 100, numbers, [0]),
-  });
 }
 
 /** CPU time of this process: other work on the machine stretches the wall's. */

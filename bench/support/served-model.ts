@@ -1,14 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { ManualClock } from '../../src/base/index.ts';
 import { canonicalJson, sha256 } from '../../src/crypto/index.ts';
 import type { FeatureSchema } from '../../src/features/index.ts';
-import { BoostedModel, encodeModel, fitStatistics } from '../../src/models/index.ts';
+import { type BoostedModel, encodeModel } from '../../src/models/index.ts';
 import type { Candidate, VerifiedModel } from '../../src/registry/index.ts';
-import { encodeRows, fitBinning } from '../../src/training/binning.ts';
-import { boost } from '../../src/training/boosting.ts';
-import { resolveTrainingConfig } from '../../src/training/config.ts';
-import { flattenTrees } from '../../src/training/flatten-trees.ts';
 import { makeCandidate, openHouse } from '../../test/support/registry-fixture.ts';
+import { readValues, trainBoosted } from './train/boosted-model.ts';
 import { synthesize } from './train/data.ts';
 
 /** Trees and leaves that a detector of a real site has, on few rows: what it decides is of no matter here. */
@@ -26,35 +22,12 @@ export interface ServedCandidate {
 
 /** 100 trees with 63 leaves on 40 columns. */
 export async function trainServedModel(folder: string): Promise<ServedCandidate> {
-  const { path, rows, testRows, columns } = synthesize(folder, SHAPE, { seed: 1, sharpness: 6 });
-  const file = readFileSync(`${path}.f32`);
-  const values = new Float32Array(file.buffer, file.byteOffset, (rows + testRows) * columns);
-  const labels = readFileSync(`${path}.u8`).subarray(0, rows);
-  const numbers = new Array<number>(columns).fill(0);
-  const all = Uint32Array.from({ length: rows }, (_, r) => r);
-  const binning = fitBinning(values, columns, all, numbers, 256);
-  const config = resolveTrainingConfig({
-    ...{
-      rounds: ROUNDS,
-      maxLeaves: LEAVES,
-      rowFraction: 1,
-      featureFraction: 1,
-      treeRounds: 13,
-      l2: 0,
-      patience: 0,
-    },
-  });
-  const binned = encodeRows(binning, values, columns, all);
-  const trees = await boost({ binned, labels }, { config, seed: 1 });
-  const names = numbers.map((_, c) => `c${c}`);
-  const schemaBytes = Buffer.from(canonicalJson(schemaOf(names)));
-  const model = new BoostedModel({
-    ...{ schemaId: sha256(schemaBytes), sourceKinds: ['packets'], kinds: [], threshold: 0.5 },
-    columns: names.map((name) => ({ name, categories: 0 })),
-    bias: trees.bias[0] as number,
-    detector: flattenTrees(trees.trees, binning),
-    calibration: { kind: 'platt', slope: 1, intercept: 0 },
-    statistics: fitStatistics(values.subarray(0, 100 * columns), 100, numbers, [0]),
+  const data = synthesize(folder, SHAPE, { seed: 1, sharpness: 6 });
+  const { rows, testRows, columns } = data;
+  const values = readValues(data);
+  const schemaBytes = Buffer.from(canonicalJson(schemaOf(columns)));
+  const model = await trainBoosted(data, values, {
+    ...{ rounds: ROUNDS, leaves: LEAVES, schemaId: sha256(schemaBytes), sourceKinds: ['packets'] },
   });
   const modelBytes = encodeModel(model);
   const sample = makeCandidate({});
@@ -78,7 +51,8 @@ export async function makeServedModel(
   }
 }
 
-function schemaOf(names: readonly string[]): FeatureSchema {
+function schemaOf(columns: number): FeatureSchema {
+  const names = Array.from({ length: columns }, (_, c) => `c${c}`);
   return {
     ...{
       v: 1,
