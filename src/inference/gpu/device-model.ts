@@ -1,26 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Bytes } from '../../base/index.ts';
-import {
-  type BoostedModel,
-  calibrate,
-  encodePoints,
-  type NoveltyParts,
-  type ScoreBatchBuffers,
-  tailLevel,
-} from '../../models/index.ts';
+import { type BoostedModel, calibrate, type ScoreBatchBuffers } from '../../models/index.ts';
 import { InferenceError } from '../errors.ts';
 import { calibrationRows } from './calibration-rows.ts';
-import { type PackedNovelty, packNovelty } from './packed-novelty.ts';
+import { addLevels, type DeviceNovelty, noveltyWork } from './novelty-work.ts';
+import { packNovelty } from './packed-novelty.ts';
 import { fromFixed, type PackedTrees, packTrees, type TreeHead } from './packed-trees.ts';
-import {
-  align,
-  type DevicePass,
-  type DeviceTurn,
-  MAX_BINDING,
-  type ScoringDevice,
-  workgroups,
-} from './scoring-device.ts';
-import { ERROR_SHADER, LAYER_SHADER, NEAREST_SHADER, TREES_SHADER, WORKGROUP } from './shaders.ts';
+import { align, type DeviceTurn, MAX_BINDING, type ScoringDevice } from './scoring-device.ts';
+import { BUSY, treesPass } from './trees-pass.ts';
 
 /** How far a probability may lie from the CPU's. */
 export const AGREEMENT = 1e-5;
@@ -59,8 +46,6 @@ const CALIBRATION_ROUNDING = 2 ** -45;
 /** Fewer rows than that are named on the CPU. */
 const KIND_ROWS = 256;
 const CONTROL_EVERY = 4_096;
-/** Invocations that keep a device busy. */
-const BUSY = 131_072;
 
 /**
  * A boosted model on a device. What the device gives are sums; the probability is made of them here, as on the CPU. Of trees alone the
@@ -75,7 +60,7 @@ export class DeviceModel {
   readonly #categories: readonly number[];
   readonly #trees: PackedTrees;
   readonly #kinds: PackedTrees | undefined;
-  readonly #novelty: PackedNovelty | undefined;
+  readonly #novelty: DeviceNovelty | undefined;
   readonly #tables: readonly (Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>)[];
   readonly #single = { probability: new Float32Array(1), kind: new Int16Array(1) };
   #band = 0;
@@ -96,12 +81,14 @@ export class DeviceModel {
       }
       this.#kinds = packTrees(kindStage.ensemble, heads, Math.max(...kindStage.biases.map(Math.abs)));
     }
-    this.#novelty = novelty && packNovelty(novelty, this.#categories);
-    const ensembles = [this.#trees, this.#kinds, this.#novelty?.forest];
+    const categories = this.#categories;
+    const packed = novelty && packNovelty(novelty, categories);
+    this.#novelty = novelty && packed && { parts: novelty, packed, categories };
+    const ensembles = [this.#trees, this.#kinds, packed?.forest];
     this.#tables = [
       ...ensembles.flatMap((trees) => (trees ? [trees.nodes, trees.roots, trees.bitsets] : [])),
-      ...(this.#novelty?.normals ? [this.#novelty.normals] : []),
-      ...(this.#novelty?.layers ?? []).map(({ weights }) => weights),
+      ...(packed?.normals ? [packed.normals] : []),
+      ...(packed?.layers ?? []).map(({ weights }) => weights),
     ];
   }
 
@@ -228,95 +215,23 @@ export class DeviceModel {
   ): Promise<{ readonly margins: Float64Array; readonly raw: GPUBuffer }> {
     const raw = turn.upload('values', values);
     const columns = this.#categories.length;
-    const passes: DevicePass[] = [];
-    const reads: [GPUBuffer, Bytes][] = [];
-    const trees = turn.output('tree sums', rows * 8);
-    passes.push(treesPass(turn, this.#trees, { values: raw, columns, rows, results: trees }));
-    reads.push([trees, rows * 8]);
-    const slices = this.#novelty && this.#noveltyPasses(turn, this.#novelty, values, rows, passes, reads);
-    const bytes = await turn.run(passes, reads);
+    const sums = turn.output('tree sums', rows * 8);
+    const trees = treesPass(turn, this.#trees, { values: raw, columns, rows, results: sums });
+    const novelty = this.#novelty;
+    const work = novelty && noveltyWork(turn, novelty, values, rows);
+    const { passes = [], reads = [] } = work ?? {};
+    const bytes = await turn.run([trees, ...passes], [[sums, rows * 8], ...reads]);
     const margins = new Float64Array(rows);
-    const { bias, novelty } = this.#model.parts;
+    const { bias } = this.#model.parts;
     const { unit } = this.#trees;
     const words = new Uint32Array(bytes, 0, rows * 2);
     for (let r = 0; r < rows; r++) {
       margins[r] = bias + fromFixed(words[2 * r] as number, words[2 * r + 1] as number, unit);
     }
-    if (novelty !== undefined && this.#novelty !== undefined) {
-      addLevels(novelty, this.#novelty, bytes, { rows, slices: slices ?? 0, at: align(rows * 8) }, margins);
+    if (novelty !== undefined && work !== undefined) {
+      addLevels(novelty, bytes, { slices: work.slices, at: align(rows * 8) }, margins);
     }
     return { margins, raw };
-  }
-
-  /** Adds what the detectors need; gives into how many slices the normal rows are cut. */
-  #noveltyPasses(
-    turn: DeviceTurn,
-    novelty: PackedNovelty,
-    values: Float32Array,
-    rows: number,
-    passes: DevicePass[],
-    reads: [GPUBuffer, Bytes][],
-  ): number {
-    const { forest, normals, layers, vectors } = novelty;
-    const points = turn.upload('points', this.#encode(turn, novelty, values, rows));
-    if (forest !== undefined) {
-      const results = turn.output('depths', rows * 8);
-      passes.push(treesPass(turn, forest, { values: points, columns: vectors * 4, rows, results }));
-      reads.push([results, rows * 8]);
-    }
-    let slices = 0;
-    if (normals !== undefined) {
-      const count = normals.length / (vectors * 4);
-      slices = Math.max(1, Math.min(32, count >> 4, Math.ceil(BUSY / rows)));
-      const results = turn.output('distances', rows * slices * 4);
-      passes.push({
-        shader: NEAREST_SHADER,
-        shape: [rows, vectors, count, slices],
-        buffers: [points, turn.table(normals), results],
-        x: workgroups(rows),
-        y: slices,
-      });
-      reads.push([results, rows * slices * 4]);
-    }
-    if (layers !== undefined) {
-      let input = points;
-      layers.forEach(({ inputs, outputs, weights }, l) => {
-        const result = turn.between(`layer ${l}`, rows * outputs * 16);
-        passes.push({
-          shader: LAYER_SHADER,
-          shape: [rows, inputs, outputs, l + 1 < layers.length ? 1 : 0],
-          buffers: [input, turn.table(weights), result],
-          x: workgroups(rows * outputs),
-        });
-        input = result;
-      });
-      const results = turn.output('errors', rows * 4);
-      passes.push({
-        shader: ERROR_SHADER,
-        shape: [rows, vectors],
-        buffers: [points, input, results],
-        x: workgroups(rows),
-      });
-      reads.push([results, rows * 4]);
-    }
-    return slices;
-  }
-
-  /** Encoded here, so that the points are the CPU's to the bit. */
-  #encode(turn: DeviceTurn, novelty: PackedNovelty, values: Float32Array, rows: number): Float32Array {
-    const { width, vectors } = novelty;
-    const { encoding } = this.#model.parts.novelty as NoveltyParts;
-    const stride = vectors * 4;
-    const points = turn.staging(rows * stride);
-    encodePoints(encoding, this.#categories, values, 0, rows, points);
-    // Spread out in place, from the last row on: a row never overtakes one that is still to be moved.
-    if (stride !== width) {
-      for (let r = rows - 1; r >= 0; r--) {
-        points.copyWithin(r * stride, r * width, (r + 1) * width);
-        points.fill(0, r * stride + width, (r + 1) * stride);
-      }
-    }
-    return points;
   }
 
   /** Probabilities from margins; scores again what may not be left to the device. Gives the attacks that need a name. */
@@ -416,7 +331,7 @@ export class DeviceModel {
 
   /** So that no binding, dispatch or budget is exceeded. */
   #partRows(device: ScoringDevice): number {
-    const { vectors = 0, layers = [] } = this.#novelty ?? {};
+    const { vectors = 0, layers = [], normals } = this.#novelty?.packed ?? {};
     const widest = Math.max(0, ...layers.map(({ outputs }) => outputs * 16));
     const inner = layers.reduce((sum, { outputs }) => sum + outputs * 16, 0);
     const kinds = (this.#kinds?.heads ?? 0) * 8;
@@ -424,76 +339,10 @@ export class DeviceModel {
     // Uploads and results, results once more to be read back; a buffer is rounded up to a power of two.
     const perRow = 2 * (columns * 4 + vectors * 16 + inner + 2 * (8 + 8 + 4 + kinds) + 4);
     // Slices of distances, in the same way.
-    const slices = this.#novelty?.normals === undefined ? 0 : 16 * BUSY;
+    const slices = normals === undefined ? 0 : 16 * BUSY;
     const room = device.budget - this.bytes - slices;
     const bound = MAX_BINDING / 2 / Math.max(columns * 4, vectors * 16, widest, kinds, 8);
     return Math.floor(Math.min(PART_ROWS, bound, room / perRow));
-  }
-}
-
-interface TreesWork {
-  readonly values: GPUBuffer;
-  readonly columns: number;
-  readonly rows: number;
-  readonly results: GPUBuffer;
-  /** Which rows; all where it is left out. */
-  readonly order?: GPUBuffer;
-}
-
-function treesPass(turn: DeviceTurn, trees: PackedTrees, work: TreesWork): DevicePass {
-  const { values, columns, rows, results, order } = work;
-  const [nodes, roots, bitsets] = [
-    turn.table(trees.nodes),
-    turn.table(trees.roots),
-    turn.table(trees.bitsets),
-  ];
-  const wanted = Math.ceil(BUSY / (rows * trees.heads));
-  const groups = 2 ** Math.max(0, Math.min(6, Math.ceil(Math.log2(wanted))));
-  return {
-    shader: TREES_SHADER,
-    shape: [rows, columns, trees.heads, groups, order === undefined ? 0 : 1],
-    // Not read where all rows are meant; something must be bound.
-    buffers: [values, nodes, roots, bitsets, order ?? roots, results],
-    x: Math.ceil(rows / (WORKGROUP / groups)),
-    y: trees.heads,
-  };
-}
-
-/** Adds the weighted levels, from what the detectors measured: as `NoveltyDetectors.addLevels`. */
-function addLevels(
-  { tails, weights, cap }: NoveltyParts,
-  novelty: PackedNovelty,
-  bytes: ArrayBuffer,
-  { rows, slices, at }: { readonly rows: number; readonly slices: number; readonly at: number },
-  margins: Float64Array,
-): void {
-  let from = at;
-  const depths = novelty.forest && new Uint32Array(bytes, from, rows * 2);
-  if (depths !== undefined) from += align(rows * 8);
-  const distances = novelty.normals && new Float32Array(bytes, from, rows * slices);
-  if (distances !== undefined) from += align(rows * slices * 4);
-  const errors = novelty.layers && new Float32Array(bytes, from, rows);
-  for (let r = 0; r < rows; r++) {
-    let level = 0;
-    if (distances !== undefined) {
-      let nearest = Number.POSITIVE_INFINITY;
-      for (let s = r * slices; s < (r + 1) * slices; s++) nearest = Math.min(nearest, distances[s] as number);
-      level += weights.distance * tailLevel(tails.distance, Math.sqrt(nearest), cap);
-    } else if (weights.distance > 0) {
-      level += weights.distance * tailLevel(tails.distance, Number.POSITIVE_INFINITY, cap);
-    }
-    if (depths !== undefined) {
-      const depth = fromFixed(
-        depths[2 * r] as number,
-        depths[2 * r + 1] as number,
-        (novelty.forest as PackedTrees).unit,
-      );
-      level += weights.isolation * tailLevel(tails.isolation, depth, cap);
-    }
-    if (errors !== undefined) {
-      level += weights.reconstruction * tailLevel(tails.reconstruction, Math.sqrt(errors[r] as number), cap);
-    }
-    margins[r] = (margins[r] as number) + level;
   }
 }
 
