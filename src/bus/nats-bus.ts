@@ -44,6 +44,8 @@ interface Parts extends Packages {
 const NS_PER_MS = 1_000_000;
 /** Pause before a consumer asks a bus again that did not answer. */
 const RETRY_MS: Milliseconds = 500;
+/** Until a message that is given back goes to another: by then the server knows that we take none. */
+const GIVE_BACK_MS: Milliseconds = 250;
 /** Room that headers and subject take in a message. */
 const OVERHEAD: Bytes = 4096;
 /** A message that is too large for the server travels as an object of this name, given in this header. */
@@ -70,7 +72,11 @@ export async function connectNats(
   ]);
   let connection: NatsConnection | undefined;
   try {
-    connection = await core.connect({ ...settings, timeout: all.timeoutMs, maxReconnectAttempts: -1 });
+    connection = await core.connect({
+      ...{ ...settings, timeout: all.timeoutMs, maxReconnectAttempts: -1 },
+      // A stack for each request, should it fail, costs as much as the rest of it.
+      noAsyncTraces: true,
+    });
     const streams = jetstream.jetstream(connection, { timeout: all.timeoutMs });
     const admin = await jetstream.jetstreamManager(connection, { timeout: all.timeoutMs });
     const values = await new kv.Kvm(streams).create('guardian-values', { history: 1 });
@@ -125,11 +131,10 @@ class NatsBus implements Bus {
       if (ended.aborted) stop();
       try {
         for await (const message of messages) {
-          if (ended.aborted) {
-            message.nak();
-            break;
-          }
-          yield await this.#delivery(message);
+          if (this.#closed.signal.aborted) break;
+          // What the client holds already is given back: others would wait for it as for one who died.
+          if (ended.aborted) message.nak(GIVE_BACK_MS);
+          else yield await this.#delivery(message);
         }
       } finally {
         ended.removeEventListener('abort', stop);

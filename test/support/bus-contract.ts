@@ -45,6 +45,17 @@ export function busContract(kind: string, connect: () => Promise<Bus>): void {
     assert.equal(seen.length, 40);
   });
 
+  run('gives back soon what a consumer held that was called off', async (bus, topic, another) => {
+    for (let i = 0; i < 6; i++) await bus.publish(topic, text(String(i)));
+    const stop = new AbortController();
+    for await (const delivery of bus.consume(topic, { ackWaitMs: 60_000, signal: stop.signal })) {
+      await delivery.ack();
+      stop.abort();
+    }
+    const rest = (await take(await another(), topic, 5)).map(read);
+    assert.deepEqual(rest.sort(), ['1', '2', '3', '4', '5']);
+  });
+
   run('delivers again what was not acknowledged in time, and what was given back', async (bus, topic) => {
     await bus.publish(topic, text('again'));
     const attempts: number[] = [];

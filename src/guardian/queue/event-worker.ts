@@ -154,7 +154,8 @@ export class EventWorker {
         for await (const delivery of this.#parts.bus.consume(partitionTopic(partition), options)) {
           if (ended.aborted) await delivery.retry();
           else stuck = await this.#take(partition, delivery);
-          if (stuck !== undefined || ended.aborted) break;
+          // Where it has ended, the bus gives back what it holds for us, and ends the loop.
+          if (stuck !== undefined) break;
         }
         // The bus was closed under us.
         if (stuck === undefined) return;
