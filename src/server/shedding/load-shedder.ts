@@ -110,10 +110,10 @@ export class LoadShedder {
     this.#countWindow(now);
     if (this.waiting === 0) return;
     this.#isEnding = true;
-    if (live.bound.isStanding(now)) {
+    if (live.bound.isStanding) {
       this.#sweep('batch', 0, 'priority', now);
-      this.#sweep('live', live.bound.at(now), 'queue-delay', now);
-    } else if (batch.bound.isStanding(now)) this.#sweep('batch', batch.bound.at(now), 'queue-delay', now);
+      this.#sweep('live', live.bound.most, 'queue-delay', now);
+    } else if (batch.bound.isStanding) this.#sweep('batch', batch.bound.most, 'queue-delay', now);
     this.#isEnding = false;
     this.#openTurn(this.#options.clock.monotonic());
     for (let i = 0; i < AT_ONCE && this.waiting > 0; i++) this.#passOne();
@@ -138,7 +138,7 @@ export class LoadShedder {
   #passOne(): void {
     const { live, batch } = this.#lanes;
     for (;;) {
-      const isThrottled = live.bound.isStanding(this.#turnBegan);
+      const isThrottled = live.bound.isStanding;
       const priority = this.#share.next(live.length > 0, batch.length > 0, isThrottled);
       const lane = this.#lanes[priority];
       const queued = lane.shift();

@@ -20,6 +20,9 @@ export class SheddingFront implements Front {
   readonly #shedder: LoadShedder;
   readonly #connections = new WeakMap<Socket, SheddingConnection>();
   readonly #halves = new Set<SheddingConnection>();
+  /** Refusals of this second. */
+  readonly #refusals = new Map<string, Buffer>();
+  #second = Number.NaN;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(context: ServerContext) {
@@ -64,11 +67,21 @@ export class SheddingFront implements Front {
   }
 
   refusal(reason: ShedReason, isLast: boolean): Buffer {
-    const { status, headers, body } = refusalFor(reason, this.#shedder.retryAfterS);
-    const json = JSON.stringify(body);
-    const type = 'application/json; charset=utf-8';
-    const head = { status, headers, type, length: json.length, isLast };
-    return Buffer.from(answerHead(head, this.#context.guardian.clock.now()) + json);
+    const now = this.#context.guardian.clock.now();
+    const second = Math.floor(now / 1_000);
+    if (second !== this.#second) this.#refusals.clear();
+    this.#second = second;
+    const key = `${reason} ${this.#shedder.retryAfterS} ${isLast}`;
+    let refusal = this.#refusals.get(key);
+    if (refusal === undefined) {
+      const { status, headers, body } = refusalFor(reason, this.#shedder.retryAfterS);
+      const json = JSON.stringify(body);
+      const type = 'application/json; charset=utf-8';
+      const head = { status, headers, type, length: json.length, isLast };
+      refusal = Buffer.from(answerHead(head, now) + json);
+      this.#refusals.set(key, refusal);
+    }
+    return refusal;
   }
 
   #adopt(socket: Socket): void {
