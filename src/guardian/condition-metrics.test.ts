@@ -10,7 +10,8 @@ const interval = { value: 0.8, low: 0.44, high: 0.97 };
 /** A guardian whose limit of free disk is given: readings under it are a violation. */
 function condition(diskFreeBytes: number): { readonly parts: Condition; readonly monitor: Monitor } {
   const step = { slowTraining: diskFreeBytes, slowBatch: 0, shed: 0 };
-  const config = readMonitorConfig({ diskFreeBytes: step, riseAfterReadings: 1 });
+  const never = { slowTraining: 9, slowBatch: 9, shed: 9 };
+  const config = readMonitorConfig({ diskFreeBytes: step, machineCpuShare: never, riseAfterReadings: 1 });
   const monitor = new Monitor({ config, clock: new ManualClock(), diskPath: '/' });
   const judged = { model: 'flow@1.0.0', judged: 10, true: 8, benignTrigger: 1, false: 1 };
   const parts = {
