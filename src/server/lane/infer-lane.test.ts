@@ -118,6 +118,18 @@ function binary(rows: number): Asked {
   };
 }
 
+/** Inference requests that got this status so far. */
+async function answered(status: string): Promise<number> {
+  const route = `guardian_http_requests_total{route="POST /v2/models/:name/infer",status="${status}"}`;
+  const text = await house.guardian.metrics.text();
+  return Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(route))
+      ?.slice(route.length) ?? 0,
+  );
+}
+
 /** A header that only the HTTP server takes. */
 const FOREIGN = 'x-other: 1';
 
@@ -166,16 +178,7 @@ suite('the lane answers as the HTTP server does', () => {
 
   test('and counts the same metrics', async () => {
     const client = new Client();
-    const route = 'guardian_http_requests_total{route="POST /v2/models/:name/infer",status="200"}';
-    const count = async () => {
-      const text = await house.guardian.metrics.text();
-      return Number(
-        text
-          .split('\n')
-          .find((line) => line.startsWith(route))
-          ?.slice(route.length) ?? 0,
-      );
-    };
+    const count = () => answered('200');
     const before = await count();
     await client.send(request()).next();
     await client.send(request({ more: [FOREIGN] })).next();
@@ -223,9 +226,14 @@ suite('a connection of the lane', () => {
       .send(request({ more, length, body: 'x', authorization: 'Bearer agk_wrong' }))
       .next();
     assert.deepEqual([answer.status, /connection: close/i.test(answer.head)], [401, true]);
-    client.send(Buffer.alloc(1024 * 1024));
+    const before = await answered('200');
+    client
+      .send(request())
+      .send(Buffer.alloc(1024 * 1024))
+      .send(request({ more: [FOREIGN] }));
     client.socket.end();
     await client.closed();
+    assert.equal(await answered('200'), before, 'the rest of a body is no request');
   });
 
   test('is told of a body that is too long', async () => {

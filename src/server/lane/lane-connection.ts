@@ -46,8 +46,10 @@ export class LaneConnection {
   readonly #gone = new AbortController();
   #answered = 0;
   #isAnswering = false;
-  /** What it still sends is not read any more. */
+  /** The rest of a body is not waited for. */
   #isRefused = false;
+  /** The last answer has gone out. */
+  #isOver = false;
   /** What came while a request was being answered. */
   #ahead: Buffer | undefined;
   #arriving: Arriving | undefined;
@@ -73,6 +75,8 @@ export class LaneConnection {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    // What comes behind the last answer is no request, whatever it looks like.
+    if (this.#isOver) return;
     if (this.#toParser !== undefined) this.#toParser(chunk);
     else if (this.#isAnswering) {
       // At most one part: nothing more is read until the answer has gone.
@@ -239,7 +243,7 @@ export class LaneConnection {
     const socket = this.#socket;
     if (this.#isLast) {
       // What the other side still sends is read and dropped, so that it gets to read the answer.
-      socket.removeListener('data', this.#onData).on('data', () => undefined);
+      this.#isOver = true;
       socket.resume().end();
       socket.setTimeout(FIRST_BYTE_MS);
       this.#answered++;
