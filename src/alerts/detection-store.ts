@@ -12,6 +12,7 @@ import { type Detection, readDetection } from './detection.ts';
 import { AlertsError } from './errors.ts';
 import type { JudgedRecord } from './finding.ts';
 import { Findings } from './findings.ts';
+import { StateHistory } from './state-history.ts';
 import { Subscription } from './subscription.ts';
 import { SuppressionList } from './suppression.ts';
 
@@ -72,6 +73,8 @@ export class DetectionStore {
   /** One for each stream of traffic, for each has a time of its own; the one used last at the end. */
   readonly #streams = new Map<string, Findings>();
   readonly #subscriptions = new Set<Subscription>();
+  /** States that subscribers were told, to be told again to who lost a stream. */
+  readonly told = new StateHistory();
   /** By uid and activity: a later state replaces an earlier one that was not stored yet. */
   readonly #unsaved = new Map<string, Detection>();
   /** Results of events that were not stored yet, by event. */
@@ -282,7 +285,10 @@ export class DetectionStore {
       if (this.#unsaved.get(key) === state) this.#unsaved.delete(key);
       this.#stored[state.activity]++;
       if (state.suppressedBy !== undefined) this.#suppressed++;
-      else for (const subscription of this.#subscriptions) subscription.push(state);
+      else {
+        this.told.add(state);
+        for (const subscription of this.#subscriptions) subscription.push(state);
+      }
     }
     if (entries.length > 0) this.#onStored?.();
   }

@@ -152,12 +152,14 @@ export class GuardianClient {
 
   /**
    * New states of detections as they come, until the signal aborts or the loop ends. Where the stream breaks it is
-   * opened again, and what came in between is told from the list: no state twice, none older than one that was told.
+   * opened again, and what came in between is told by it, or from the list where that was too long ago: no state twice,
+   * none older than one that was told.
    */
   watchDetections(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<ClientDetection, void> {
     const { signal } = options;
     return watchDetections({
-      open: () => this.#send('GET /v1/detections/stream', { signal }),
+      open: (lastId) =>
+        this.#send('GET /v1/detections/stream', { signal, headers: { 'last-event-id': lastId } }),
       list: (since) => this.detections({ since, limit: 1_000 }, signal),
       wait: (ms) => pause(ms, signal),
       signal,

@@ -15,8 +15,8 @@ async function read(chunks: readonly Uint8Array[]): Promise<ServerSentEvent[]> {
 const STREAM =
   ': open\n\nid: a.1\nevent: detection\ndata: {"ä":1}\n\ndata: one\r\ndata:two\r\n\r\nevent: lost\n\ndata: cut';
 const EVENTS = [
-  { event: 'detection', data: '{"ä":1}' },
-  { event: 'message', data: 'one\ntwo' },
+  { event: 'detection', data: '{"ä":1}', id: 'a.1' },
+  { event: 'message', data: 'one\ntwo', id: 'a.1' },
 ];
 
 suite('server-sent events', () => {

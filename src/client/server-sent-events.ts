@@ -2,10 +2,12 @@
 export interface ServerSentEvent {
   readonly event: string;
   readonly data: string;
+  /** The last id of the stream so far; empty where it gave none. */
+  readonly id: string;
 }
 
 /**
- * The events of a stream as WHATWG HTML 9.2.6 reads them; comments are left out, ids and times of retries not needed.
+ * The events of a stream as WHATWG HTML 9.2.6 reads them; comments are left out, times of retries not needed.
  * Ends where the bytes end; what has no empty line after it is not an event.
  */
 export async function* serverSentEvents(
@@ -16,6 +18,7 @@ export async function* serverSentEvents(
   let text = '';
   let event = 'message';
   let data: string[] = [];
+  let id = '';
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -26,11 +29,12 @@ export async function* serverSentEvents(
       text = lines.pop() as string;
       for (const line of lines) {
         if (line === '') {
-          if (data.length > 0) yield { event, data: data.join('\n') };
+          if (data.length > 0) yield { event, data: data.join('\n'), id };
           event = 'message';
           data = [];
         } else if (line.startsWith('event:')) event = fieldOf(line);
         else if (line.startsWith('data:')) data.push(fieldOf(line));
+        else if (line.startsWith('id:') && !line.includes('\0')) id = fieldOf(line);
       }
     }
   } finally {

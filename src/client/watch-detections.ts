@@ -19,8 +19,8 @@ export interface ClientDetection {
 }
 
 export interface WatchParts {
-  /** Opens the stream; rejects as a call does. */
-  readonly open: () => Promise<Response>;
+  /** Opens the stream, from behind the event of this id where there is one; rejects as a call does. */
+  readonly open: (lastId: string | undefined) => Promise<Response>;
   /** Findings raised at this time or later, newest first. */
   readonly list: (since: number) => Promise<readonly ClientDetection[]>;
   readonly wait: (ms: number) => Promise<void>;
@@ -38,15 +38,18 @@ export async function* watchDetections(parts: WatchParts): AsyncGenerator<Client
   const told = new ToldStates();
   let waitMs = FIRST_WAIT_MS;
   let isFirst = true;
+  let lastId: string | undefined;
   for (;;) {
     try {
-      const response = await parts.open();
+      const response = await parts.open(lastId);
       // The list is asked once the stream is open, so that nothing falls between them.
       if (isFirst) told.begin(Date.parse(response.headers.get('date') ?? ''));
-      else yield* told.newOnes(await missed(parts, told));
+      else if (response.headers.get('guardian-stream') !== 'resumed')
+        yield* told.newOnes(await missed(parts, told));
       isFirst = false;
       waitMs = FIRST_WAIT_MS;
-      for await (const { event, data } of serverSentEvents(response.body as ReadableStream<Uint8Array>)) {
+      for await (const { event, data, id } of serverSentEvents(response.body as ReadableStream<Uint8Array>)) {
+        lastId = id || undefined;
         if (event === 'detection') yield* told.newOnes([JSON.parse(data) as ClientDetection]);
         // This reader was too slow for the server's buffer.
         else if (event === 'dropped') yield* told.newOnes(await missed(parts, told));

@@ -33,9 +33,19 @@ export const detectionHandlers = {
     return (await judged(guardian, [found]))[0];
   },
   'GET /v1/hosts/:address': ({ guardian, path }) => guardian.host(path.address),
-  'GET /v1/detections/stream': ({ context, request, reply }) =>
-    streamDetections(context, reply, { mayGoOn: () => request.server.stillAdmits(request) }),
+  'GET /v1/detections/stream': ({ context, request, reply, caller }) =>
+    streamDetections(context, reply, {
+      principal: caller.principal,
+      lastId: lastIdOf(request.headers['last-event-id']),
+      mayGoOn: () => request.server.stillAdmits(request),
+    }),
 } satisfies Partial<Handlers>;
+
+/** Empty where nothing was had yet. */
+function lastIdOf(header: string | string[] | undefined): string | undefined {
+  const [id] = [header].flat();
+  return id === '' ? undefined : id;
+}
 
 /** Each with what an analyst said of it, under `judgement`. */
 async function judged({ triage }: ServedGuardian, found: readonly Detection[]) {

@@ -35,6 +35,8 @@ export const SERVER_LIMITS = {
   /** Bytes of requests that wait on one connection; above it no more is read. */
   waitingBytes: 64 * 1024,
   streams: 32,
+  /** Of them, those of one caller. */
+  streamsPerCaller: 8,
   /** Streams of inference requests over gRPC, all connections together. */
   inferStreams: 64,
   /** Of them, those of one caller: nobody keeps all the others out. */

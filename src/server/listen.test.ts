@@ -222,7 +222,7 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     const raw = new SlowResponse();
     const context = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set<() => void>() };
     const reply = { raw, hijack() {} };
-    streamDetections(context, reply as unknown as FastifyReply);
+    streamDetections(context, reply as unknown as FastifyReply, { principal: 'tester' });
     assert.equal(context.streams.size, 1);
     await raw.reads(1);
     const { detections } = await guardian.ingestFlows(
@@ -255,7 +255,7 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     const reply = { raw, hijack() {} };
     mock.timers.enable({ apis: ['setInterval'] });
     try {
-      streamDetections(context, reply as unknown as FastifyReply, { heartbeatMs: 40 });
+      streamDetections(context, reply as unknown as FastifyReply, { principal: 'tester', heartbeatMs: 40 });
       mock.timers.tick(39);
       assert.deepEqual(raw.written, [': open\n\n']);
       mock.timers.tick(1);
@@ -280,7 +280,7 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     const raw = new SlowResponse();
     raw.destroy();
     const context = { guardian, metrics: serverMetrics(guardian.metrics), streams: new Set<() => void>() };
-    streamDetections(context, { raw, hijack() {} } as unknown as FastifyReply);
+    streamDetections(context, { raw, hijack() {} } as unknown as FastifyReply, { principal: 'tester' });
     await Promise.race([raw.ended, new Promise((resolve) => setImmediate(resolve))]);
     assert.equal(context.streams.size, 0);
   });
@@ -311,10 +311,10 @@ suite('the stream of detections', { timeout: 20_000 }, () => {
     }
   });
 
-  test('ends when the server closes, and is bounded in number', async () => {
+  test('ends when the server closes, and is bounded in number for each caller', async () => {
     const server = await listenHttp(house.guardian, { host: '127.0.0.1', port: 0 });
     const open = (): Promise<Response> => fetch(`${server.url}/v1/detections/stream`, { headers: bearer() });
-    const streams = await Promise.all(Array.from({ length: SERVER_LIMITS.streams }, open));
+    const streams = await Promise.all(Array.from({ length: SERVER_LIMITS.streamsPerCaller }, open));
     assert.ok(streams.every(({ status }) => status === 200));
     const refused = await open();
     assert.equal(refused.status, 503);

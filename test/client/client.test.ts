@@ -4,7 +4,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, suite, test } from 'node:test';
 import { GuardianClient, GuardianClientError } from '../../src/client/index.ts';
+import { serverSentEvents } from '../../src/client/server-sent-events.ts';
 import { ensureAdminKey, type HttpListening, listenHttp } from '../../src/server/index.ts';
+import { SERVER_LIMITS } from '../../src/server/limits.ts';
 import {
   flowCandidate,
   openServedHouse,
@@ -190,6 +192,67 @@ suite('watching detections', () => {
     assert.equal(new Set(told).size, told.length, told.join());
     abort.abort();
     await reading;
+  });
+
+  test('resumes behind the last event, and says so where that is not known', async () => {
+    const abort = new AbortController();
+    const open = (lastId: string) =>
+      fetch(`${http.url}/v1/detections/stream`, {
+        headers: { authorization: `Bearer ${key}`, 'last-event-id': lastId },
+        signal: abort.signal,
+      });
+    const first = await open('');
+    assert.equal(first.headers.get('guardian-stream'), 'new');
+    await client.sendFlows(attacks('198.51.100.40'), { route: 'resumed' });
+    await client.sendFlows(attacks('198.51.100.41'), { route: 'resumed' });
+    const events = serverSentEvents(first.body as ReadableStream<Uint8Array>);
+    const had = (await events.next()).value;
+    const second = await open(had?.id ?? '');
+    assert.equal(second.headers.get('guardian-stream'), 'resumed');
+    const again = (await serverSentEvents(second.body as ReadableStream<Uint8Array>).next()).value;
+    const next = (await events.next()).value;
+    assert.deepEqual(again, next, 'the very next event, under its own id');
+    for (const unknown of ['0123456789abcdef-0', 'a.1', `${had?.id}0000`]) {
+      const gap = await open(unknown);
+      assert.equal(gap.headers.get('guardian-stream'), 'gap', unknown);
+      const told = (await serverSentEvents(gap.body as ReadableStream<Uint8Array>).next()).value;
+      assert.equal(told?.event, 'gap');
+    }
+    abort.abort();
+  });
+
+  test('asks for no list where its stream was resumed', async (t) => {
+    const abort = new AbortController();
+    t.after(() => abort.abort());
+    const asked: string[] = [];
+    let streams = 0;
+    const watched: typeof fetch = async (input, init) => {
+      asked.push(`${new URL(String(input)).pathname} ${new Headers(init?.headers).get('last-event-id')}`);
+      const data = (revision: number) =>
+        `id: p-${revision}\nevent: detection\ndata: {"uid":"u","revision":${revision},"time":1}\n\n`;
+      return new Response(data(++streams), {
+        headers: { 'guardian-stream': streams === 1 ? 'new' : 'resumed', date: new Date().toUTCString() },
+      });
+    };
+    const watching = new GuardianClient({ url: 'http://guardian.test', fetch: watched });
+    const told = watching.watchDetections({ signal: abort.signal });
+    for (const revision of [1, 2]) assert.equal((await told.next()).value?.revision, revision);
+    assert.deepEqual(asked, ['/v1/detections/stream null', '/v1/detections/stream p-1']);
+  });
+
+  test('lets no caller take every stream', async () => {
+    const abort = new AbortController();
+    const open = async () => {
+      const { status } = await fetch(`${http.url}/v1/detections/stream`, {
+        headers: { authorization: `Bearer ${key}` },
+        signal: abort.signal,
+      });
+      return status;
+    };
+    const statuses: number[] = [];
+    for (let i = 0; i <= SERVER_LIMITS.streamsPerCaller; i++) statuses.push(await open());
+    abort.abort();
+    assert.equal(statuses.at(-1), 503);
   });
 
   test('says so where the first stream cannot be opened', async () => {

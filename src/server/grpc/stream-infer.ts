@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { asGuardianError } from '../error-mapping.ts';
-import { ServerError } from '../errors.ts';
 import type { ServerContext } from '../handler.ts';
 import { SERVER_LIMITS } from '../limits.ts';
 import type { Waiting } from '../oip/infer.ts';
+import { StreamPlaces } from '../stream-places.ts';
 import { type Admitted, statusOf } from './admit-calls.ts';
 import { type InferRequestMessage, plainParameters } from './infer-messages.ts';
 import { checkDecoded } from './message-checks.ts';
@@ -20,8 +20,8 @@ interface StreamAnswer {
   readonly infer_response?: Record<string, unknown>;
 }
 
-/** Open streams by principal. */
-const open = new WeakMap<ServerContext, Map<string, number>>();
+const { inferStreams, inferStreamsPerCaller } = SERVER_LIMITS;
+const known = new WeakMap<ServerContext, StreamPlaces>();
 
 /**
  * Answers the requests of one stream in their order. Each of them is let in anew, so a key that is revoked ends the
@@ -34,9 +34,12 @@ export function streamInfer(
   inferOne: InferOne,
 ): void {
   const { principal } = admitted.caller;
-  const full = enter(context, principal);
-  if (full !== undefined) {
-    call.emit('error', statusOf(context, full));
+  const places = known.get(context) ?? new StreamPlaces(inferStreams, inferStreamsPerCaller);
+  known.set(context, places);
+  try {
+    places.enter(principal);
+  } catch (error) {
+    call.emit('error', statusOf(context, error));
     return;
   }
   const ended = new AbortController();
@@ -46,7 +49,7 @@ export function streamInfer(
   const end = (finish: () => void): void => {
     if (!isOpen) return;
     isOpen = false;
-    leave(context, principal);
+    places.leave(principal);
     finish();
   };
   const waiting = { signal: ended.signal, source: admitted.source };
@@ -90,29 +93,6 @@ export function streamInfer(
   });
   call.on('cancelled', () => end(() => ended.abort()));
   call.on('error', () => end(() => ended.abort()));
-}
-
-/** Counts a stream in; or says why it is one too many. */
-function enter(context: ServerContext, principal: string): ServerError | undefined {
-  const { inferStreams, inferStreamsPerCaller } = SERVER_LIMITS;
-  const streams = open.get(context) ?? new Map<string, number>();
-  open.set(context, streams);
-  let all = 0;
-  for (const count of streams.values()) all += count;
-  const own = streams.get(principal) ?? 0;
-  if (own >= inferStreamsPerCaller) {
-    return new ServerError('server.streams-full', `${own} streams of this caller are open`);
-  }
-  if (all >= inferStreams) return new ServerError('server.streams-full', `${all} streams are open`);
-  streams.set(principal, own + 1);
-  return undefined;
-}
-
-function leave(context: ServerContext, principal: string): void {
-  const streams = open.get(context);
-  const left = (streams?.get(principal) ?? 1) - 1;
-  if (left > 0) streams?.set(principal, left);
-  else streams?.delete(principal);
 }
 
 /** Its id stands in it, so that the client knows which of its requests it was. */
