@@ -44,6 +44,8 @@ interface Parts extends Packages {
 const NS_PER_MS = 1_000_000;
 /** Pause before a consumer asks a bus again that did not answer. */
 const RETRY_MS: Milliseconds = 500;
+/** How long a consumer that was called off still gives back what comes. */
+const CALLED_OFF_MS: Milliseconds = 50;
 /** Until a message that is given back goes to another: by then the server knows that we take none. */
 const GIVE_BACK_MS: Milliseconds = 250;
 /** Room that headers and subject take in a message. */
@@ -125,14 +127,14 @@ class NatsBus implements Bus {
         await wait(RETRY_MS, undefined, { signal: ended }).catch(() => {});
       });
       if (messages === undefined) continue;
-      const stop = () => void messages.close();
+      // A moment later: what the client holds, and what is on its way, would wait as for one who died.
+      const stop = () => setTimeout(() => void messages.close(), CALLED_OFF_MS);
       ended.addEventListener('abort', stop, { once: true });
       // It may have come while the consumer was asked for.
       if (ended.aborted) stop();
       try {
         for await (const message of messages) {
           if (this.#closed.signal.aborted) break;
-          // What the client holds already is given back: others would wait for it as for one who died.
           if (ended.aborted) message.nak(GIVE_BACK_MS);
           else yield await this.#delivery(message);
         }
