@@ -6,7 +6,13 @@ import type { BatchPool, BatchTerms, PoolSeat } from '../pool/batch-pool.ts';
 import type { PoolStats, ThreadPool } from '../pool/thread-pool.ts';
 import type { ServedModel } from '../served-model.ts';
 import { ModelOffer } from './model-offer.ts';
-import { encodeRequest, readAnswer, scoreSubject } from './score-frames.ts';
+import {
+  encodeRequest,
+  REQUEST_HEADER,
+  readAnswer,
+  scoreSubject,
+  writeRequestHeader,
+} from './score-frames.ts';
 import { WorkerTable } from './worker-table.ts';
 
 export interface RemotePoolOptions {
@@ -225,9 +231,8 @@ export class RemotePool implements BatchPool {
     // A third: another worker and this thread need their time, too.
     const timeoutMs = Math.max(1, Math.min(patience, left / 3));
     const { columns } = served;
-    const frame = encodeRequest({
-      ...{ rows, columns, deadlineMs: timeoutMs, priority: terms.priority, values: seat.values },
-    });
+    const frame = seat.frame.subarray(0, REQUEST_HEADER + rows * columns * 4);
+    writeRequestHeader(frame, { rows, columns, deadlineMs: timeoutMs, priority: terms.priority });
     try {
       const answer = await this.#bus.request(scoreSubject(object), frame, { timeoutMs });
       const refusal = readAnswer(answer, rows, seat.out);
@@ -240,8 +245,6 @@ export class RemotePool implements BatchPool {
       this.#refused++;
     } catch {
       this.#lost++;
-    } finally {
-      frame.fill(0);
     }
     return undefined;
   }
@@ -286,13 +289,16 @@ export class RemotePool implements BatchPool {
   }
 }
 
+/** Its values lie in the frame that carries them: a batch is copied in once. */
 class RemoteSeat implements PoolSeat {
+  readonly frame: Uint8Array;
   readonly values: Float32Array;
   readonly out: ScoreBatchBuffers;
   served: ServedModel | undefined;
 
   constructor(values: number, rows: number) {
-    this.values = new Float32Array(values);
+    this.frame = new Uint8Array(REQUEST_HEADER + values * 4);
+    this.values = new Float32Array(this.frame.buffer, REQUEST_HEADER, values);
     this.out = { probability: new Float32Array(rows), kind: new Int16Array(rows) };
   }
 }

@@ -12,7 +12,7 @@ import { InferenceError } from '../errors.ts';
 const REQUEST = 0x31_51_47_41;
 const ANSWER = 0x31_41_47_41;
 const REFUSAL = 0x31_52_47_41;
-const REQUEST_HEADER = 20;
+export const REQUEST_HEADER = 20;
 const ANSWER_HEADER = 8;
 const MAX_ROWS = 65_536;
 const MAX_CODE = 64;
@@ -37,16 +37,25 @@ export function scoreSubject(object: string): string {
   return `inference.score.${object}`;
 }
 
-export function encodeRequest({ rows, columns, deadlineMs, priority, values }: ScoreRequest): Uint8Array {
+export function encodeRequest(request: ScoreRequest): Uint8Array {
+  const { rows, columns, values } = request;
   const frame = new Uint8Array(REQUEST_HEADER + rows * columns * 4);
-  const view = new DataView(frame.buffer);
+  new Float32Array(frame.buffer, REQUEST_HEADER, rows * columns).set(values.subarray(0, rows * columns));
+  writeRequestHeader(frame, request);
+  return frame;
+}
+
+/** For values that lie in the frame already, REQUEST_HEADER bytes from its start. */
+export function writeRequestHeader(
+  frame: Uint8Array,
+  { rows, columns, deadlineMs, priority }: Omit<ScoreRequest, 'values'>,
+): void {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
   view.setUint32(0, REQUEST, true);
   view.setUint32(4, rows, true);
   view.setUint32(8, columns, true);
   view.setUint32(12, Math.max(1, Math.min(0xffff_ffff, Math.floor(deadlineMs))), true);
   view.setUint32(16, PRIORITIES.indexOf(priority), true);
-  new Float32Array(frame.buffer, REQUEST_HEADER, rows * columns).set(values.subarray(0, rows * columns));
-  return frame;
 }
 
 /** Throws `inference.offer-refused` for whatever is not exactly one request. */
