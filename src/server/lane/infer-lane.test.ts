@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { after, before, suite, test } from 'node:test';
 import type { FastifyInstance } from 'fastify';
 import { openServedHouse, type ServedHouse } from '../../../test/support/served-guardian.ts';
 import { buildServer } from '../build-server.ts';
 import { SERVER_LIMITS } from '../limits.ts';
 import { type HttpListening, listenHttp } from '../listen.ts';
+import { serverMetrics } from '../server-metrics.ts';
+import { type Lane, LaneConnection } from './lane-connection.ts';
 
 let house: ServedHouse;
 let http: HttpListening;
@@ -39,6 +42,35 @@ after(async () => {
   await http.close();
   await owner.close();
   await house.close();
+});
+
+test('a connection that does not read its answer is not kept for ever', async () => {
+  const written: Buffer[] = [];
+  // Takes one part and is never done with it.
+  const stuck = new Duplex({ read() {}, write: (part: Buffer) => void written.push(part), highWaterMark: 1 });
+  const socket = Object.assign(stuck, {
+    ...{ remoteAddress: '192.0.2.1', setNoDelay: () => socket, setTimeout: () => socket },
+  }) as unknown as Socket;
+  const lane = {
+    ...{ isClosing: false, onAnswered: undefined, handOver: () => assert.fail(), forget: () => undefined },
+    context: {
+      guardian: house.guardian,
+      metrics: serverMetrics(house.guardian.metrics),
+      streams: new Set<() => void>(),
+    },
+    gate: { admit: () => Promise.resolve({ principal: 'tester', roles: [] }) },
+  };
+  new LaneConnection(lane as unknown as Lane, socket);
+  const inputs = [{ name: 'features', datatype: 'FP32', shape: [1, columns], data: Array(columns).fill(0) }];
+  const body = JSON.stringify({ inputs });
+  stuck.push(
+    `POST /v2/models/flow/infer HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  while (!stuck.writableNeedDrain) await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.match(written[0]?.toString('latin1') ?? '', /^HTTP\/1.1 200/);
+  stuck.emit('timeout');
+  assert.ok(stuck.destroyed, 'its time is over, though the answer has not gone');
 });
 
 /** A connection that is asked and read. */

@@ -46,6 +46,8 @@ export class LaneConnection {
   readonly #gone = new AbortController();
   #answered = 0;
   #isAnswering = false;
+  /** An answer is written that the other side has not taken. */
+  #isDraining = false;
   /** The rest of a body is not waited for. */
   #isRefused = false;
   /** The last answer has gone out. */
@@ -104,7 +106,8 @@ export class LaneConnection {
   };
 
   readonly #onTimeout = (): void => {
-    if (this.#isAnswering) return;
+    // Who does not take its answer must not keep its place: only what is being scored is waited for.
+    if (this.#isAnswering && !this.#isDraining) return;
     if (this.#answered === 0 && this.#arriving === undefined) this.#handOver();
     else this.#socket.destroy();
   };
@@ -253,13 +256,15 @@ export class LaneConnection {
     if (this.#answered++ === 0 || socket.timeout !== SERVER_LIMITS.keepAliveTimeoutMs) {
       socket.setTimeout(SERVER_LIMITS.keepAliveTimeoutMs);
     }
-    if (socket.writableNeedDrain) socket.once('drain', this.#next);
+    this.#isDraining = socket.writableNeedDrain;
+    if (this.#isDraining) socket.once('drain', this.#next);
     else this.#next();
   }
 
   /** The request behind the one that was answered, where it has come already. */
   readonly #next = (): void => {
     this.#isAnswering = false;
+    this.#isDraining = false;
     this.#lane.onAnswered?.(this.#socket);
     const ahead = this.#ahead;
     if (ahead === undefined) return;
