@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { alertsConfigSchema } from './alerts/index.ts';
@@ -156,6 +157,11 @@ const serverConfigSchema = z.strictObject({
     .max(64)
     .default([])
     .describe('names by which the server may be called besides loopback; without a port its own is meant'),
+  trustedProxies: z
+    .array(z.string().refine(isNetwork, 'expected an address or a network such as 10.0.0.0/8'))
+    .max(64)
+    .default([])
+    .describe('whose X-Forwarded-For says what a canary sticks to; who comes in is decided by the peer'),
   tls: tlsConfigSchema.prefault({}),
   oidc: oidcConfigSchema.prefault({}),
   rateLimit: z
@@ -168,6 +174,14 @@ const serverConfigSchema = z.strictObject({
     .prefault({})
     .describe('requests by token buckets: so many at once, so many a second after that; never on the socket'),
 });
+
+/** An address, or a network by its prefix. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || more.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 6 ? 128 : 32));
+}
 
 /** Keys that decide who comes in are fetched so that nobody on the way can change them. */
 function isSafeAddress(text: string): boolean {

@@ -5,6 +5,7 @@ import {
   type ServerInterceptor,
   type ServerMethodDefinition,
 } from '@grpc/grpc-js';
+import { trustedProxies } from '../caller-source.ts';
 import { peerCertificate } from '../client-certificate.ts';
 import type { Door, Visit } from '../door.ts';
 import { asGuardianError, grpcStatusOf } from '../error-mapping.ts';
@@ -34,7 +35,7 @@ export const METHOD_ROLES: Readonly<Record<MethodName, Role | 'anyone'>> = {
 /** A call that was let in. */
 export interface Admitted {
   readonly caller: Caller;
-  /** Address of the peer. */
+  /** Address it comes from: the peer's, or whom a trusted proxy speaks for. */
   readonly source: string;
   /** Asks again, as for a call of its own: for each further request of a stream. Throws `server.*`. */
   readonly again: () => Promise<Caller>;
@@ -118,7 +119,9 @@ export class CallGate {
       door.checkRole(caller, role, where);
       return caller;
     };
-    this.#admitted.set(metadata, { caller: await again(), source, again });
+    const forwarded = textOf(metadata, 'x-forwarded-for');
+    const from = trustedProxies(context.guardian).sourceOf(source, forwarded);
+    this.#admitted.set(metadata, { caller: await again(), source: from, again });
   }
 }
 

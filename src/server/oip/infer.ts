@@ -20,7 +20,7 @@ export interface Wipeable {
 /** Of whoever waits for the answer. */
 export interface Waiting {
   readonly signal?: AbortSignal;
-  /** Address of the peer: what a canary sticks to. */
+  /** Address it comes from: what a canary sticks to. */
   readonly source?: string;
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { trustedProxies } from '../caller-source.ts';
 import { unknownModel } from '../handle-events.ts';
 import { type Handlers, parsePart, type ServedGuardian } from '../handler.ts';
 import { repositoryIndexBody, repositoryLoadBody } from '../requests.ts';
@@ -87,7 +88,8 @@ async function inferOverHttp(
 ): Promise<FastifyReply> {
   const { body, request, reply } = parts;
   const { headers, ip } = request;
-  const waiting = { signal: signalOf(reply), source: ip };
+  const source = trustedProxies(guardian).sourceOf(ip, headers['x-forwarded-for']);
+  const waiting = { signal: signalOf(reply), source };
   const answer = await answerBody(guardian, asked, { body, headers, waiting });
   if ('json' in answer) return reply.type('application/json; charset=utf-8').send(answer.json);
   return reply
