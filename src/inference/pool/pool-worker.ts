@@ -11,7 +11,10 @@ import {
   type ThreadOrder,
 } from './messages.ts';
 
-/** A thread that scores: sleeps on the control block, carries out one order at a time, and says so through its port. */
+/**
+ * A thread that scores: sleeps on the control block, carries out one order at a time, and says so through its port. It keeps the
+ * priority of the process: one batch may hold live and batch rows, and batch work gives way in the queue instead.
+ */
 
 const { control: buffer, orders } = workerData as PoolWorkerData;
 const control = new Int32Array(buffer);
