@@ -36,8 +36,8 @@ export interface SchedulerStats {
 const ROW_COST: Milliseconds = 0.002;
 /** Scoring that costs less than so many hops to a thread stays here. */
 const HOPS = 2;
-/** Under pressure, batch work that costs no more than this does not wait: its turn in the queue would cost more. */
-const TRIFLE: Milliseconds = 0.1;
+/** Batch work of so few rows does not wait, pressure or not: its turn in the queue would cost more. */
+const TRIFLE_ROWS = 8;
 /** Under pressure, batch work comes in slices of a quarter, so that live work has its turn sooner. */
 const THROTTLED_PART = 4;
 /** A thread costs the best part of a second of CPU to start: it starts where that has proved to be worth it. */
@@ -119,8 +119,8 @@ export class Scheduler {
     if (served.device?.takes(rows) === true) return false;
     const cost = rows * (served.rowCostMs || ROW_COST);
     if (priority === 'batch') {
-      if (!this.#dispatcher.isIdle || this.#pressure() === 'shed') return false;
-      if (this.#isThrottled() && cost > TRIFLE) return false;
+      if (this.#pressure() === 'shed') return false;
+      if (rows > TRIFLE_ROWS && (this.#isThrottled() || !this.#dispatcher.isIdle)) return false;
     }
     if (this.#pool === undefined || cost <= HOPS * this.#pool.hopMs) return true;
     if (this.#pool.has(served)) return false;

@@ -37,8 +37,9 @@ const PRECISION = 0.05;
 /** Of the highest rate, before and after the overload. */
 const CALM = 0.5;
 const CALM_S = 8;
-/** Memory may waver by so much; what it was before the first second of overload has passed does not count. */
+/** Memory may grow by so much; of the overload, the first quarter does not count: the heap takes its size. */
 const MEMORY_MIB = 16;
+const SETTLING = 0.25;
 
 const { values: flags } = parseArgs({
   options: {
@@ -121,7 +122,9 @@ try {
       const goodput = sum(({ inTime }) => inTime, overload) / seconds;
       const refused = sum(({ refused }) => refused);
       const counted = after.total - before.total;
-      const settled = memory.filter(({ at }) => at * 60 > CALM_S + 2 && at * 60 < CALM_S + seconds);
+      const settled = memory.filter(
+        ({ at }) => at * 60 > CALM_S + SETTLING * seconds && at * 60 < CALM_S + seconds,
+      );
       const slope = slopeOf(settled);
       const growth = (slope.perUnit * seconds) / 60;
       const isFlat = slope.low <= 0 || growth <= MEMORY_MIB;
