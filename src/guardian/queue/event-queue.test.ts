@@ -81,6 +81,18 @@ suite('the queue of events', () => {
     assert.equal(await countedFlows(owner), 2);
   });
 
+  test('takes events under a key while the database is away', async (t) => {
+    const bus = new MemoryBus();
+    const owner = await openOwner(t, bus, {
+      wrap: (db) => {
+        const find = () => Promise.reject(new StorageError('storage.database-unreachable', 'gone'));
+        return { ...db, eventResults: overridden(db.eventResults, { find }), close: () => db.close() };
+      },
+    });
+    const event = await owner.queue.submit(flowsOf(1), { stream: 'gate', ...SUBMITTER, idempotencyKey: 'k' });
+    assert.equal(event.state, 'waiting');
+  });
+
   test('drops and counts a second result of an event, whoever it comes from', async (t) => {
     const bus = new MemoryBus();
     const owner = await openOwner(t, bus);

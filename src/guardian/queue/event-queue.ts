@@ -143,7 +143,8 @@ export class EventQueue {
     const { stream, model, principal, idempotencyKey } = options;
     const id = newEventId(idempotencyKey === undefined ? undefined : { principal, key: idempotencyKey });
     if (idempotencyKey !== undefined) {
-      const known = await this.find(id);
+      // A database that is away holds up nobody: a second result is known for one when it comes.
+      const known = await this.find(id).catch(() => undefined);
       if (known !== undefined && known.state !== 'waiting') return known;
     }
     const bytes = encodeEvent({ id, stream, model, flows });
