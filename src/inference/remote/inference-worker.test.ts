@@ -11,9 +11,11 @@ import { type FeatureBatch, type LoadedSchema, loadSchema } from '../../features
 import type { VerifiedModel } from '../../registry/index.ts';
 import { Engine } from '../engine.ts';
 import { InferenceError } from '../errors.ts';
+import { ServedModel } from '../served-model.ts';
 import { type InferenceWorker, startInferenceWorker } from './inference-worker.ts';
 import { bundleName, decodeBundle, encodeBundle } from './model-bundle.ts';
 import { decodeList, encodeList, LIST_KEY, type ModelList } from './model-list.ts';
+import { ModelOffer } from './model-offer.ts';
 import { decodeRequest, encodeAnswer, encodeRefusal, encodeRequest, readAnswer } from './score-frames.ts';
 import { readTrustFile, type WorkerTrust } from './worker-trust.ts';
 
@@ -225,6 +227,33 @@ suite('inference over a bus', () => {
       await until(() => worker.status.ignored === 1);
       await has(worker, 'flow@1.1.0');
     });
+  });
+
+  test('an owner whose list was lost or replaced on the bus offers it again, under a higher number', async () => {
+    const raw = new MemoryBus();
+    const bus = await sealBus(raw.connect(), keyFile);
+    const offer = new ModelOffer();
+    const served = new ServedModel(first, 64);
+    offer.add(served, first);
+    offer.place(served);
+    offer.join(bus, silentLogger);
+    await until(() => offer.number > 0);
+    const old = await raw.get(LIST_KEY);
+    offer.withdraw('flow');
+    const before = offer.number;
+    await until(() => offer.number > before);
+    for (const put of [old?.data ?? new Uint8Array(0), Buffer.from('forged')]) {
+      const own = offer.number;
+      await offer.look();
+      assert.equal(offer.number, own);
+      await raw.put(LIST_KEY, put);
+      await offer.look();
+      await until(() => offer.number > own);
+      const list = decodeList((await bus.get(LIST_KEY))?.data ?? new Uint8Array(0));
+      assert.deepEqual([list.number, list.models], [offer.number, []]);
+    }
+    await offer.close();
+    await bus.close();
   });
 
   test('while nobody answers, batches are scored here, and counted', async () => {

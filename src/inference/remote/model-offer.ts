@@ -10,6 +10,8 @@ import { decodeList, encodeList, LIST_KEY, type ListedModel, type ModelList } fr
 const GATHER_MS: Milliseconds = 100;
 /** The bus drops objects after a day; they are put again well before. */
 const REFRESH_MS: Milliseconds = 8 * 3_600_000;
+/** How often the owner looks whether the bus still has its list: it may have lost it, or somebody put an older one back. */
+const LOOK_MS: Milliseconds = 15_000;
 const FIRST_PAUSE: Milliseconds = 500;
 const LONGEST_PAUSE: Milliseconds = 30_000;
 
@@ -34,6 +36,7 @@ export class ModelOffer {
   #logger: Logger | undefined;
   #timer: NodeJS.Timeout | undefined;
   #refresher: NodeJS.Timeout | undefined;
+  #looker: NodeJS.Timeout | undefined;
   #offering: Promise<void> | undefined;
   #isDue = false;
   #number = 0;
@@ -91,6 +94,24 @@ export class ModelOffer {
       this.#put.clear();
       this.#changed();
     }, REFRESH_MS).unref();
+    this.#looker = setInterval(() => void this.look(), LOOK_MS).unref();
+    this.#changed();
+  }
+
+  /** Offers all of it again where the bus has another list than the one that was put there. */
+  async look(): Promise<void> {
+    if (this.#bus === undefined || this.#number === 0 || this.#offering !== undefined) return;
+    const number = this.#number;
+    try {
+      const found = await this.#bus.get(LIST_KEY);
+      if (found !== undefined && tryDecode(found.data)?.number === number) return;
+    } catch (error) {
+      // A bus that is away has what it had.
+      if (!(error instanceof BusError) || error.code !== 'bus.seal-broken') return;
+    }
+    if (number !== this.#number) return;
+    this.#logger?.error({ list: number }, 'the list of models was lost or replaced; it is offered again');
+    this.#put.clear();
     this.#changed();
   }
 
@@ -99,6 +120,7 @@ export class ModelOffer {
     this.#closed.abort();
     clearTimeout(this.#timer);
     clearInterval(this.#refresher);
+    clearInterval(this.#looker);
     await this.#offering;
   }
 
