@@ -12,11 +12,12 @@ import {
   SUBMITTER,
   until,
 } from '../../../test/support/queue-house.ts';
-import { SeededRandom } from '../../base/index.ts';
+import { Metrics, SeededRandom } from '../../base/index.ts';
 import { type Bus, BusError, MemoryBus } from '../../bus/index.ts';
 import { type Database, StorageError } from '../../storage/index.ts';
 import { FlowBatch } from '../../traffic/index.ts';
-import { encodeResult, RESULTS_TOPIC } from './messages.ts';
+import { newEventId } from './event-id.ts';
+import { encodeEvent, encodeResult, RESULTS_TOPIC } from './messages.ts';
 
 async function openOwner(
   t: TestContext,
@@ -187,6 +188,24 @@ suite('the queue of events', () => {
     const codeOf = async ({ id }: { id: string }) =>
       ((await owner.queue.find(id)) as { failed?: { code: string } }).failed?.code;
     assert.deepEqual([await codeOf(broken), await codeOf(unknown)], ['unknown', 'guardian.model-missing']);
+  });
+
+  test('gives up an event that no worker can read, and goes on with those behind it', async (t) => {
+    const bus = new MemoryBus();
+    const owner = await openOwner(t, bus, { partitions: 1 });
+    const metrics = new Metrics();
+    const id = newEventId();
+    const event = encodeEvent({ id, stream: 'gate', model: 'flow', flows: flowsOf(1) });
+    await bus.publish('events.p0', Buffer.from('nonsense'));
+    await bus.publish('events.p0', event.subarray(0, event.length - 1));
+    const options = { maxPending: 2, maxAttempts: 2 };
+    const worker = await openWorker(t, bus.connect(), 'w1', { metrics, options });
+    const behind = await owner.queue.submit(flowsOf(1), { stream: 'gate', ...SUBMITTER });
+    await until(async () => (await isStored(owner, behind.id)) && (await isStored(owner, id)));
+    const failed = (await owner.queue.find(id)) as { failed?: { code: string } };
+    assert.equal(failed.failed?.code, 'guardian.message-malformed');
+    assert.match(await metrics.text(), /queue_worker_events_total\{outcome="malformed"\} 2/);
+    assert.deepEqual([worker.stats.events, worker.stats.failed], [2, 1]);
   });
 
   test('holds results back while their topic is full, and loses none', async (t) => {

@@ -18,6 +18,7 @@ import {
   type EventFailure,
   type EventResult,
   encodeResult,
+  labelOf,
   partitionTopic,
   type QueuedEvent,
   RESULTS_TOPIC,
@@ -171,14 +172,10 @@ export class EventWorker {
 
   /** One event, to its acknowledgement or back onto the bus; or its result, where the bus did not take that. */
   async #take(partition: number, delivery: Delivery): Promise<EventResult | undefined> {
-    let result: EventResult;
     try {
-      const event = decodeEvent(delivery.data);
       if (delivery.attempt > 1) this.#stats.redelivered++;
-      if (!this.#finished.has(event.id)) {
-        const held = this.#hold(event.id);
-        held.result ??= await this.#work(partition, event, held, delivery.attempt);
-        result = held.result;
+      const result = await this.#resultFor(partition, delivery);
+      if (result !== undefined) {
         try {
           await this.#publish(result);
         } catch (error) {
@@ -195,6 +192,31 @@ export class EventWorker {
       await delivery.retry(pause).catch(() => {});
     }
     return undefined;
+  }
+
+  /** Undefined where nothing is left to be said of it. */
+  async #resultFor(partition: number, { data, attempt }: Delivery): Promise<EventResult | undefined> {
+    let event: QueuedEvent;
+    try {
+      event = decodeEvent(data);
+    } catch (error) {
+      // A worker of another version may read it.
+      if (attempt < this.#options.maxAttempts) throw error;
+      return this.#unreadable(data, error);
+    }
+    if (this.#finished.has(event.id)) return undefined;
+    const held = this.#hold(event.id);
+    held.result ??= await this.#work(partition, event, held, attempt);
+    return held.result;
+  }
+
+  /** The event failed, where what came says which it was; else it is dropped, or it would come again for ever. */
+  #unreadable(data: Uint8Array, error: unknown): EventResult | undefined {
+    this.#tell(error, 'an event cannot be read, and is given up');
+    this.#counter?.add({ outcome: 'malformed' });
+    const label = labelOf(data);
+    if (label === undefined || this.#finished.has(label.id)) return undefined;
+    return this.#failureOf({ ...label, flows: new FlowBatch('packets', 0) }, error);
   }
 
   /** The event comes again, since it was not acknowledged, and is known then. */
@@ -263,7 +285,8 @@ export class EventWorker {
     for (let row = 0; row < flows.rows; row++) {
       const score = scores[row] as Score;
       verdicts[score.verdict]++;
-      untilMs = Math.max(untilMs, flows.number(row, 'end_ms'));
+      const endMs = flows.number(row, 'end_ms');
+      if (endMs > untilMs) untilMs = endMs;
       if (score.verdict !== 'attack') continue;
       attacks.push(score);
       records.push(flows.record(row));
@@ -283,7 +306,7 @@ export class EventWorker {
     };
   }
 
-  #failureOf({ id, stream, flows }: QueuedEvent, error: unknown): EventResult {
+  #failureOf({ id, stream, flows }: Omit<QueuedEvent, 'model'>, error: unknown): EventResult {
     const failed: EventFailure = {
       code: error instanceof GuardianError ? error.code : 'unknown',
       message: error instanceof GuardianError ? error.message.slice(0, 1_000) : 'an unexpected failure',

@@ -69,15 +69,29 @@ export function decodeFrame(frame: Uint8Array): {
   readonly flows: FlowBatch;
 } {
   try {
-    const body = bodyOf(frame);
-    const end = 4 + body.readUInt32LE(0);
-    if (end > body.length) throw malformed('the text is cut off');
-    const { flows: about, ...says } = JSON.parse(body.toString('utf8', 4, end)) as Record<string, unknown>;
-    return { says, flows: readFlows(flowsHeader.parse(about), body.subarray(end)) };
+    const { about, says, rest } = readText(frame);
+    return { says, flows: readFlows(flowsHeader.parse(about), rest) };
   } catch (cause) {
     if (cause instanceof QueueError) throw cause;
     throw new QueueError('guardian.message-malformed', 'a frame of flows cannot be read', { cause });
   }
+}
+
+/** What is said, unchecked, where the flows need not be readable; undefined where that is not either. */
+export function saidIn(frame: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return readText(frame).says;
+  } catch {
+    return undefined;
+  }
+}
+
+function readText(frame: Uint8Array) {
+  const body = bodyOf(frame);
+  const end = 4 + body.readUInt32LE(0);
+  if (end > body.length) throw malformed('the text is cut off');
+  const { flows: about, ...says } = JSON.parse(body.toString('utf8', 4, end)) as Record<string, unknown>;
+  return { about, says, rest: body.subarray(end) };
 }
 
 function bodyOf(frame: Uint8Array): Buffer {

@@ -4,7 +4,7 @@ import type { Score } from '../../models/index.ts';
 import type { FlowBatch } from '../../traffic/index.ts';
 import { QueueError } from './errors.ts';
 import { isEventId } from './event-id.ts';
-import { decodeFrame, encodeFrame } from './flow-frame.ts';
+import { decodeFrame, encodeFrame, saidIn } from './flow-frame.ts';
 
 /** Where workers put what they found. */
 export const RESULTS_TOPIC = 'events.results';
@@ -87,6 +87,8 @@ const score = z.strictObject({
 
 const eventSchema = z.strictObject({ v: z.literal(1), id, stream: name, model: name });
 
+const labelSchema = z.object({ id, stream: name });
+
 const resultSchema = z.strictObject({
   v: z.literal(1),
   ...{ id, stream: name, worker: name, rows: count },
@@ -106,6 +108,11 @@ export function decodeEvent(bytes: Uint8Array): QueuedEvent {
   const { says, flows } = decodeFrame(bytes);
   const { v: _, ...event } = read(eventSchema, says);
   return { ...event, flows };
+}
+
+/** Which event a message is of that cannot be read otherwise; undefined where it does not say. */
+export function labelOf(bytes: Uint8Array): Pick<QueuedEvent, 'id' | 'stream'> | undefined {
+  return labelSchema.safeParse(saidIn(bytes)).data;
 }
 
 export function encodeResult({ attacks, ...says }: EventResult): Uint8Array {
