@@ -73,12 +73,12 @@ function sources(): { readonly path: string; readonly text: string }[] {
     .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
 }
 
-/** Literals in the place of an action, and the exported constants that rooms name theirs with; names of files are none. */
+/** Literals in the place of an action, and the exported constants that rooms name theirs with; names of files and keys on a bus are none. */
 function actionsIn(text: string): string[] {
   const forms = [
     /\baction: '([a-z]+\.[a-z-]+)'/g,
     /#audited\(\s*'([a-z]+\.[a-z-]+)'/g,
-    /export const (?![A-Z_]*FILE\b)[A-Z_]+ = '([a-z]+\.[a-z-]+)';/g,
+    /export const (?![A-Z_]*(?:FILE|PREFIX)\b)[A-Z_]+ = '([a-z]+\.[a-z-]+)';/g,
   ];
   return forms.flatMap((form) => [...text.matchAll(form)].map(([, action]) => action ?? ''));
 }

@@ -183,6 +183,7 @@ export const AUDITABLE_ACTIONS = {
  */
 export const NOT_AUDITABLE = [
   'POST /v1/events',
+  'POST /v1/events/queue',
   'POST /v1/events/end',
   'POST /v1/score/:name',
   'POST /v1/audit/verify',
