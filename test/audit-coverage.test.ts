@@ -78,7 +78,7 @@ function actionsIn(text: string): string[] {
   const forms = [
     /\baction: '([a-z]+\.[a-z-]+)'/g,
     /#audited\(\s*'([a-z]+\.[a-z-]+)'/g,
-    /export const (?![A-Z_]*(?:FILE|PREFIX)\b)[A-Z_]+ = '([a-z]+\.[a-z-]+)';/g,
+    /export const (?![A-Z_]*(?:FILE|PREFIX|TOPIC|KEY)\b)[A-Z_]+ = '([a-z]+\.[a-z-]+)';/g,
   ];
   return forms.flatMap((form) => [...text.matchAll(form)].map(([, action]) => action ?? ''));
 }

@@ -6,7 +6,7 @@ import { after, before, suite, test } from 'node:test';
 import { type House, openHouse } from '../../../test/support/registry-fixture.ts';
 import { flowCandidate } from '../../../test/support/served-guardian.ts';
 import { ManualClock, Metrics, SeededRandom, silentLogger, systemClock } from '../../base/index.ts';
-import { type Bus, MemoryBus, sealBus } from '../../bus/index.ts';
+import { type Bus, BusError, MemoryBus, sealBus } from '../../bus/index.ts';
 import { type FeatureBatch, type LoadedSchema, loadSchema } from '../../features/index.ts';
 import type { VerifiedModel } from '../../registry/index.ts';
 import { Engine } from '../engine.ts';
@@ -167,6 +167,30 @@ suite('inference over a bus', () => {
       owner.unload('flow');
       await has(worker);
       assert.ok(!worker.isReady);
+    });
+  });
+
+  test('what is in place and could not be answered for is withdrawn all the same', async () => {
+    await withPool(async ({ owner, raw, join }) => {
+      await owner.load(first);
+      await owner.load(other);
+      const sealed = await sealBus(raw.connect(), keyFile);
+      const bus = new Proxy(sealed, {
+        get: (_, name) => {
+          if (name === 'respond') return () => Promise.reject(new BusError('bus.timeout', 'cut off'));
+          const member: unknown = Reflect.get(sealed, name, sealed);
+          return typeof member === 'function' ? member.bind(sealed) : member;
+        },
+      });
+      const worker = await join({ bus });
+      await worker.followed();
+      assert.equal(worker.status.refused['edge@1.0.0'], 'bus.timeout');
+      assert.equal(worker.engine.current('edge')?.version, '1.0.0');
+      owner.unload('edge');
+      await until(() => worker.engine.current('edge') === undefined);
+      assert.equal(worker.schemaOf('edge'), undefined);
+      await worker.close();
+      await sealed.close();
     });
   });
 

@@ -63,7 +63,8 @@ export interface InferenceWorker {
 interface Held {
   readonly listed: ListedModel;
   readonly verified: VerifiedModel;
-  readonly stop: () => Promise<void>;
+  /** Ends answering for it; absent while the bus did not take us on. */
+  readonly stop?: () => Promise<void>;
 }
 
 const FIRST_PAUSE: Milliseconds = 500;
@@ -103,6 +104,8 @@ class FollowingWorker implements InferenceWorker {
   #ignored = 0;
   #answered = 0;
   #newest: ModelList | undefined;
+  /** Aborts when a list comes. */
+  #news = new AbortController();
   #applying: Promise<void> | undefined;
   #following: Promise<void> = Promise.resolve();
   readonly #underWay = new Set<Promise<unknown>>();
@@ -158,7 +161,7 @@ class FollowingWorker implements InferenceWorker {
     await this.#beacon.close();
     await this.#following;
     await this.#applying;
-    await Promise.all([...this.#held.values()].map(({ stop }) => stop().catch(() => {})));
+    await Promise.all([...this.#held.values()].map(({ stop }) => stop?.().catch(() => {})));
     await Promise.all(this.#underWay);
     await this.engine.close();
   }
@@ -194,6 +197,7 @@ class FollowingWorker implements InferenceWorker {
       return;
     }
     this.#newest = list;
+    this.#news.abort();
     this.#applying ??= this.#apply().finally(() => {
       this.#applying = undefined;
     });
@@ -204,12 +208,15 @@ class FollowingWorker implements InferenceWorker {
     const { signal } = this.#closed;
     for (let pause = FIRST_PAUSE; !signal.aborted; ) {
       const list = this.#newest as ModelList;
+      this.#news = new AbortController();
       const isWhole = await this.#put(list);
       if (list === this.#newest) {
         this.#first.resolve();
         if (isWhole) return;
         // The bus may have been away, or the owner may be about to put an object.
-        await wait(pause, undefined, { signal }).catch(() => {});
+        await wait(pause, undefined, { signal: AbortSignal.any([signal, this.#news.signal]) }).catch(
+          () => {},
+        );
         pause = Math.min(LONGEST_PAUSE, pause * 2);
       } else pause = FIRST_PAUSE;
     }
@@ -217,6 +224,11 @@ class FollowingWorker implements InferenceWorker {
 
   /** First what is new, then what is gone: a name that is listed before and after is answered without a pause. */
   async #put(list: ModelList): Promise<boolean> {
+    // A withdrawal waits for nothing.
+    for (const [object, held] of this.#held) {
+      const isNamed = list.models.some(({ name }) => name === held.listed.name);
+      if (!isNamed) await this.#forget(object, held, list);
+    }
     let isWhole = true;
     const refused: Record<string, string> = {};
     // Those that stand by come first: they are behind the one that is put in place after them.
@@ -239,7 +251,8 @@ class FollowingWorker implements InferenceWorker {
     }
     this.#refused = refused;
     this.#list = list.number;
-    await this.#beacon.ready([...this.#held.keys()]);
+    const answering = [...this.#held].filter(([, { stop }]) => stop !== undefined);
+    await this.#beacon.ready(answering.map(([object]) => object));
     return isWhole;
   }
 
@@ -248,14 +261,17 @@ class FollowingWorker implements InferenceWorker {
     const held = this.#held.get(object);
     const isPlaced = held !== undefined && this.engine.current(name)?.version === version;
     const isSame = held?.listed.operatingPoint === operatingPoint;
-    if (held !== undefined && isSame && isPlaced === isCurrent) return;
+    const isInPlace = isSame && isPlaced === isCurrent;
+    if (isInPlace && held?.stop !== undefined) return;
     const verified = held?.verified ?? (await this.#fetch(listed));
-    if (isCurrent) {
+    if (isCurrent && !isInPlace) {
       const schema = parseSchema(verified.schemaBytes, `the schema of ${name}`);
       await this.engine.load(verified, { operatingPoint });
       this.#schemas.set(name, schema);
-    } else if (!isPlaced) await this.engine.hold(verified, { operatingPoint });
+    } else if (!isPlaced && !isInPlace) await this.engine.hold(verified, { operatingPoint });
     const { schemaId, sourceKinds } = verified;
+    // Noted before it is answered for: it has to be found when it is withdrawn.
+    this.#held.set(object, { listed, verified, ...(held?.stop && { stop: held.stop }) });
     const schema = { schemaId, sourceKind: sourceKinds[0] ?? '' };
     const stop =
       held?.stop ??
@@ -290,7 +306,7 @@ class FollowingWorker implements InferenceWorker {
 
   async #forget(object: string, { listed, stop }: Held, list: ModelList): Promise<void> {
     this.#held.delete(object);
-    await stop().catch(() => {});
+    await stop?.().catch(() => {});
     const { name, version } = listed;
     const stays = [...this.#held.values()].some((other) => other.listed.name === name);
     const isListed = list.models.some((other) => other.name === name);
