@@ -261,8 +261,8 @@ class FollowingWorker implements InferenceWorker {
     const held = this.#held.get(object);
     const isPlaced = held !== undefined && this.engine.current(name)?.version === version;
     const isSame = held?.listed.operatingPoint === operatingPoint;
-    const isInPlace = isSame && isPlaced === isCurrent;
-    if (isInPlace && held?.stop !== undefined) return;
+    const isInPlace = held !== undefined && isSame && isPlaced === isCurrent;
+    if (isInPlace && held.stop !== undefined) return;
     const verified = held?.verified ?? (await this.#fetch(listed));
     if (isCurrent && !isInPlace) {
       const schema = parseSchema(verified.schemaBytes, `the schema of ${name}`);
