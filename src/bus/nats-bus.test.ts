@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { connect, headers } from '@nats-io/transport-node';
 import { busContract } from '../../test/support/bus-contract.ts';
 import { CertificateShop } from '../../test/support/certificates.ts';
 import { type NatsHouse, startNats } from '../../test/support/nats.ts';
@@ -36,6 +37,30 @@ if (toolPath('nats-server') !== undefined) {
       }
       for (let i = 0; i < 50; i++) assert.ok(seen.has(i), `message ${i}`);
     } finally {
+      await bus.close();
+    }
+  });
+
+  test('a message whose object is gone comes as an empty one, and stops none behind it', async () => {
+    const bus = await connectNats({ server: house.server });
+    const core = await connect({ servers: house.server });
+    try {
+      await bus.publish('gone', Uint8Array.of(1));
+      for (const name of ['large.gone', 'no name']) {
+        const lost = headers();
+        lost.set('Guardian-Object', name);
+        await core.request('guardian.topic.gone', new Uint8Array(0), { headers: lost, timeout: 2_000 });
+      }
+      await bus.publish('gone', Uint8Array.of(2));
+      const seen: (number | undefined)[] = [];
+      for await (const delivery of bus.consume('gone', { ackWaitMs: 1_000 })) {
+        seen.push(delivery.data[0]);
+        await delivery.ack();
+        if (seen.length === 4) break;
+      }
+      assert.deepEqual(seen, [1, undefined, undefined, 2]);
+    } finally {
+      await core.close();
       await bus.close();
     }
   });

@@ -136,7 +136,10 @@ class NatsBus implements Bus {
         for await (const message of messages) {
           if (this.#closed.signal.aborted) break;
           if (ended.aborted) message.nak(GIVE_BACK_MS);
-          else yield await this.#delivery(message);
+          else {
+            const delivery = await this.#delivery(message);
+            if (delivery !== undefined) yield delivery;
+          }
         }
       } finally {
         ended.removeEventListener('abort', stop);
@@ -302,8 +305,22 @@ class NatsBus implements Bus {
     return await streams.consumers.get(stream, 'workers');
   }
 
-  async #delivery(message: JsMsg): Promise<Delivery> {
-    const data = await this.#unpack(message.data, message.headers, false);
+  /** Undefined where its object cannot be had now; then it comes again. */
+  async #delivery(message: JsMsg): Promise<Delivery | undefined> {
+    let data: Uint8Array;
+    try {
+      data = await this.#unpack(message.data, message.headers, false);
+    } catch (error) {
+      const isGone =
+        error instanceof BusError &&
+        (error.code === 'bus.object-missing' || error.code === 'bus.name-invalid');
+      if (!isGone) {
+        if (!this.#closed.signal.aborted) message.nak(RETRY_MS);
+        return undefined;
+      }
+      // It would come again for ever. Whoever takes it counts it among what cannot be read.
+      data = new Uint8Array(0);
+    }
     return {
       data,
       attempt: message.info.deliveryCount,
