@@ -71,9 +71,9 @@ export class LaneConnection {
     socket.setTimeout(FIRST_BYTE_MS);
   }
 
-  /** Where no request is under way. */
+  /** Where no request is under way, and the answers have gone. */
   endWhereIdle(): void {
-    if (!this.#isAnswering && this.#arriving === undefined) this.#socket.destroy();
+    if (!this.#isAnswering && this.#arriving === undefined) this.#socket.destroySoon();
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -152,7 +152,7 @@ export class LaneConnection {
     this.#ahead = undefined;
     this.#onData(first);
     if (ahead !== undefined) this.#onData(ahead);
-    if (!this.#isAnswering) this.#socket.resume();
+    if (this.#ahead === undefined) this.#socket.resume();
   }
 
   #fill(arriving: Arriving, chunk: Buffer): void {
@@ -249,6 +249,9 @@ export class LaneConnection {
       this.#isOver = true;
       socket.resume().end();
       socket.setTimeout(FIRST_BYTE_MS);
+      // But not for longer than a request may take.
+      const timer = setTimeout(() => socket.destroy(), SERVER_LIMITS.requestTimeoutMs);
+      socket.once('close', () => clearTimeout(timer));
       this.#answered++;
       this.#isAnswering = false;
       return;
