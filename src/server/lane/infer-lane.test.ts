@@ -245,6 +245,14 @@ suite('a connection of the lane', () => {
     client.socket.destroy();
   });
 
+  test('has its last answer, whatever it sends behind that request', async () => {
+    const client = new Client();
+    client.send(Buffer.concat([request({ more: ['connection: close'] }), request(), Buffer.from('?')]));
+    const { status, head } = await client.next();
+    assert.deepEqual([status, /connection: close/i.test(head)], [200, true]);
+    await client.closed();
+  });
+
   test('ends with the side that has said its last', async () => {
     const client = new Client();
     client.socket.end(request());

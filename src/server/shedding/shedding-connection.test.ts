@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import type { Priority } from '../../inference/index.ts';
+import { SERVER_LIMITS } from '../limits.ts';
 import type { Queued } from './load-shedder.ts';
 import { FrameReader } from './request-frames.ts';
 import { type Front, SheddingConnection } from './shedding-connection.ts';
@@ -173,4 +174,47 @@ test('what is not understood passes untouched, and all that follows', () => {
   assert.deepEqual(Buffer.concat(given), Buffer.concat([odd, infer(1, 3)]));
   connection.receive(infer(2, 3), 0);
   assert.deepEqual([connection.isWaiting, log.length], [true, 0]);
+});
+
+/** A socket that counts its pauses, before a front where everything waits. */
+function waitingConnection() {
+  const socket = Object.assign(new EventEmitter(), {
+    ...{ paused: 0, destroyed: false, writableEnded: false },
+    ...{ write: () => true, end: () => undefined, resume: () => undefined },
+    pause: () => socket.paused++,
+    destroy: () => {
+      socket.destroyed = true;
+    },
+  });
+  const front: Front = {
+    ...{ offer: () => false, freed: () => undefined, noteHalf: () => undefined },
+    refusal: () => Buffer.from('r'),
+  };
+  const connection = new SheddingConnection(socket as unknown as Socket, () => undefined, front);
+  return { socket, connection };
+}
+
+test('what waits is bounded, whoever reads on', () => {
+  const { socket, connection } = waitingConnection();
+  connection.receive(infer(1, SERVER_LIMITS.waitingBytes), 0);
+  assert.equal(socket.paused, 1);
+  connection.receive(infer(2, 1), 0);
+  assert.equal(socket.paused, 2, 'what stands behind it had the connection read again');
+});
+
+test('the rest of a refused body is not taken for ever', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const ends = (bytes: Buffer, more: readonly Buffer[]) => {
+    const { socket, connection } = waitingConnection();
+    connection.receive(bytes, 0);
+    connection.refuse('queue-delay', () => false);
+    for (const each of more) connection.receive(each, 0);
+    t.mock.timers.tick(SERVER_LIMITS.requestTimeoutMs);
+    return socket.destroyed;
+  };
+  const whole = infer(1, 3);
+  assert.equal(ends(whole.subarray(0, -2), [whole.subarray(-2, -1)]), true);
+  assert.equal(ends(whole.subarray(0, -2), [whole.subarray(-2)]), false);
+  const last = Buffer.from(whole.toString().replace('Host: a', 'Host: a\r\nConnection: close'));
+  assert.equal(ends(last, []), true, 'behind the last answer');
 });

@@ -44,6 +44,10 @@ export class SheddingConnection implements Queued {
   #headLength = 0;
   #headKind: FrameKind = 'other';
   #isLast = false;
+  /** The last request has gone on. */
+  #isOver = false;
+  /** For the rest of a refused body, or the other side's end, to come. */
+  #lateTimer: NodeJS.Timeout | undefined;
   /** Bytes of a body that are still to come: of a request that went on, and of one that was refused. */
   #toPass = 0;
   #toDrop = 0;
@@ -77,7 +81,7 @@ export class SheddingConnection implements Queued {
       return;
     }
     const rest = this.#toPass + this.#toDrop > 0 ? this.#continueBody(bytes) : bytes;
-    if (rest === undefined) return;
+    if (rest === undefined || this.#isOver) return;
     this.#held += rest.length;
     if (this.#bytes === undefined) {
       this.#bytes = rest;
@@ -85,7 +89,8 @@ export class SheddingConnection implements Queued {
       this.arrivedAt = at;
     } else this.#later.push({ bytes: rest, at });
     if (this.#headLength === 0) this.#advance();
-    if (this.#held > SERVER_LIMITS.waitingBytes && !this.#isPaused) {
+    // Again where it was resumed: what is fed here pauses and resumes the connection, too.
+    if (this.#held > SERVER_LIMITS.waitingBytes) {
       this.#isPaused = true;
       this.#socket.pause();
     }
@@ -103,7 +108,7 @@ export class SheddingConnection implements Queued {
       this.#toPass -= part.length;
       this.#toParser(part);
     }
-    if (isLast) this.passAll();
+    if (isLast) this.#dropRest();
     this.#resume();
   }
 
@@ -117,6 +122,9 @@ export class SheddingConnection implements Queued {
       this.#headLength = 0;
       while (this.#toDrop > 0 && this.#bytes !== undefined) this.#toDrop -= this.#take(this.#toDrop).length;
     } while (!isEnd && this.#readHead() === 'infer' && isRefused(this));
+    if (isEnd || this.#toDrop > 0) {
+      this.#lateTimer = setTimeout(() => this.#socket.destroy(), SERVER_LIMITS.requestTimeoutMs).unref();
+    }
     this.#send(reason, refused, isEnd);
     this.#resume();
     this.#advance();
@@ -145,8 +153,16 @@ export class SheddingConnection implements Queued {
 
   close(): void {
     this.#isGone = true;
+    clearTimeout(this.#lateTimer);
+    this.#dropRest();
+  }
+
+  /** What comes behind the last request is none: the parser would answer it, and in the place of that request. */
+  #dropRest(): void {
+    this.#isOver = true;
     this.#bytes = undefined;
     this.#later = [];
+    this.#held = 0;
   }
 
   /** Passes on what may go on, until a request is on its way or has to wait. */
@@ -193,6 +209,7 @@ export class SheddingConnection implements Queued {
     }
     const dropped = Math.min(this.#toDrop, bytes.length);
     this.#toDrop -= dropped;
+    if (this.#toDrop === 0) clearTimeout(this.#lateTimer);
     return dropped < bytes.length ? bytes.subarray(dropped) : undefined;
   }
 
