@@ -218,3 +218,14 @@ test('the rest of a refused body is not taken for ever', (t) => {
   const last = Buffer.from(whole.toString().replace('Host: a', 'Host: a\r\nConnection: close'));
   assert.equal(ends(last, []), true, 'behind the last answer');
 });
+
+test('a request that came in many parts is joined once', (t) => {
+  const { connection } = waitingConnection();
+  const bytes = infer(1, 4_000);
+  const { length } = infer(1, 0);
+  connection.receive(bytes.subarray(0, length + 3), 0);
+  for (let at = length + 3; at < bytes.length; at++) connection.receive(bytes.subarray(at, at + 1), 0);
+  const concat = t.mock.method(Buffer, 'concat');
+  connection.pass();
+  assert.equal(concat.mock.callCount(), 1);
+});

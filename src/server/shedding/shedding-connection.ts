@@ -102,7 +102,7 @@ export class SheddingConnection implements Queued {
     this.#toPass = this.#headLength;
     this.#headLength = 0;
     // In one piece, where all of it is there.
-    while (this.#toPass > this.#here && this.#join());
+    if (this.#toPass > this.#here) this.#join(this.#toPass);
     while (this.#toPass > 0 && this.#bytes !== undefined) {
       const part = this.#take(this.#toPass);
       this.#toPass -= part.length;
@@ -191,7 +191,7 @@ export class SheddingConnection implements Queued {
     if (this.#headLength > 0) return this.#headKind;
     if (this.#isOpaque || this.#toDrop > 0 || this.#toPass > 0 || this.#bytes === undefined) return 'none';
     let kind = frames.read(this.#bytes, this.#offset);
-    while (kind === 'partial' && this.#join()) kind = frames.read(this.#bytes, this.#offset);
+    while (kind === 'partial' && this.#join(2 * this.#here)) kind = frames.read(this.#bytes, this.#offset);
     if (kind === 'partial' || kind === 'opaque') return kind;
     this.#headKind = kind;
     this.#headLength = frames.headBytes + frames.bodyBytes;
@@ -233,11 +233,15 @@ export class SheddingConnection implements Queued {
     return part;
   }
 
-  /** Joins the rest with what came after it; whether anything had. */
-  #join(): boolean {
-    const next = this.#later.shift();
-    if (next === undefined) return false;
-    this.#bytes = Buffer.concat([(this.#bytes as Buffer).subarray(this.#offset), next.bytes]);
+  /** Joins the rest with what came after it, up to so many bytes and in one go; whether anything had. */
+  #join(wanted: number): boolean {
+    if (this.#later.length === 0) return false;
+    let here = this.#here;
+    let count = 0;
+    while (here < wanted && count < this.#later.length)
+      here += (this.#later[count++] as Arrival).bytes.length;
+    const joined = this.#later.splice(0, count).map(({ bytes }) => bytes);
+    this.#bytes = Buffer.concat([(this.#bytes as Buffer).subarray(this.#offset), ...joined]);
     this.#offset = 0;
     return true;
   }
