@@ -15,7 +15,7 @@ import {
 import { Metrics, SeededRandom } from '../../base/index.ts';
 import { type Bus, BusError, MemoryBus } from '../../bus/index.ts';
 import { type Database, StorageError } from '../../storage/index.ts';
-import { FlowBatch } from '../../traffic/index.ts';
+import { FLOW_NUMBER_INDEX, FlowBatch } from '../../traffic/index.ts';
 import { newEventId } from './event-id.ts';
 import { encodeEvent, encodeResult, RESULTS_TOPIC } from './messages.ts';
 
@@ -114,6 +114,29 @@ suite('the queue of events', () => {
     await until(async () => (await counted(owner, 'events_duplicates_total')) === 3);
     assert.equal(await countedFlows(owner), 2);
     assert.match(await owner.metrics.text(), /events_results_total\{outcome="malformed"\} 1/);
+  });
+
+  test('stores nothing of a result whose flows have no time, and goes on', async (t) => {
+    const bus = new MemoryBus();
+    const owner = await openOwner(t, bus);
+    const score = { probability: 0.9, confidence: 0.9, verdict: 'attack', certificate: 'absent' } as const;
+    const model = { name: 'flow', version: '1.0.0', digest: `sha256:${'0'.repeat(64)}` } as const;
+    const ids: string[] = [];
+    for (const endMs of [Number.NaN, 1e300, -1e300, 0]) {
+      const attacks = flowsOf(1, 0);
+      if (endMs !== 0) attacks.numbers[FLOW_NUMBER_INDEX.end_ms] = endMs;
+      const id = newEventId();
+      ids.push(id);
+      const result = encodeResult({
+        ...{ id, stream: 'gate', worker: 'w2', rows: 1, rejects: {}, untilMs: 1, attacks },
+        verdicts: { attack: 1, benign: 0, abstain: 0 },
+        scores: [{ ...score, model }],
+      });
+      await bus.publish(RESULTS_TOPIC, result);
+    }
+    await until(() => isStored(owner, ids[3] as string));
+    assert.equal((await owner.db.eventResults.findStored(ids)).size, 1);
+    assert.match(await owner.metrics.text(), /events_results_total\{outcome="malformed"\} 3/);
   });
 
   test('stores an event once where the database failed, committed or not', async (t) => {

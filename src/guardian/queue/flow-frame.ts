@@ -1,6 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { z } from 'zod';
-import type { Bytes } from '../../base/index.ts';
+import type { Bytes, Milliseconds } from '../../base/index.ts';
 import {
   CONNECTION_STATES,
   END_REASONS,
@@ -20,7 +20,10 @@ const PLAIN = 1;
 const DEFLATED = 2;
 /** Shorter ones are not worth the time. */
 const DEFLATE_ABOVE: Bytes = 256 * 1024;
-const MAX_INFLATED: Bytes = 16 * 1024 * 1024;
+/** The largest result: 10,000 flows of a body of 8 MiB, each with its score. */
+const MAX_INFLATED: Bytes = 32 * 1024 * 1024;
+/** What a date can say, ms from 1970. */
+const MAX_TIME: Milliseconds = 8.64e15;
 
 const text = z.string().max(255);
 const flowsHeader = z.strictObject({
@@ -118,7 +121,10 @@ function readFlows(
     const from = ofIdentity + c * rows * 8;
     numbers.set(bytes.subarray(from, from + rows * 8), FLOW_NUMBER_INDEX[name] * rows * 8);
   });
-  for (let row = 0; row < rows; row++) checkIdentity(batch, row);
+  for (let row = 0; row < rows; row++) {
+    checkIdentity(batch, row);
+    checkTimes(batch, row);
+  }
   for (const [row, texts] of names) {
     if (row >= rows) throw malformed(`row ${row} has names and is not there`);
     batch.names.set(row, texts);
@@ -137,6 +143,13 @@ function checkIdentity({ identity }: FlowBatch, row: number): void {
     (outcome & 255) < CONNECTION_STATES.length &&
     ((outcome >>> 8) & 255) < END_REASONS.length;
   if (!isSound) throw malformed(`row ${row} has an identity that no flow has`);
+}
+
+/** A finding that nobody can date could not be stored, nor could those beside it. */
+function checkTimes(batch: FlowBatch, row: number): void {
+  for (const name of ['start_ms', 'end_ms'] as const) {
+    if (!(Math.abs(batch.number(row, name)) <= MAX_TIME)) throw malformed(`row ${row} has no ${name}`);
+  }
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array | Float64Array): Uint8Array {

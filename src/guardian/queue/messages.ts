@@ -94,7 +94,7 @@ const resultSchema = z.strictObject({
   ...{ id, stream: name, worker: name, rows: count },
   rejects: z.record(z.string().max(256), count),
   verdicts: z.strictObject({ attack: count, benign: count, abstain: count }),
-  untilMs: z.number(),
+  untilMs: z.number().min(0).max(8.64e15),
   scores: z.array(score),
   failed: z.strictObject({ code: z.string().max(128), message: z.string().max(1_000) }).exactOptional(),
 });
