@@ -238,8 +238,9 @@ export class SheddingConnection implements Queued {
     if (this.#later.length === 0) return false;
     let here = this.#here;
     let count = 0;
-    while (here < wanted && count < this.#later.length)
-      here += (this.#later[count++] as Arrival).bytes.length;
+    // One at least.
+    do here += (this.#later[count++] as Arrival).bytes.length;
+    while (here < wanted && count < this.#later.length);
     const joined = this.#later.splice(0, count).map(({ bytes }) => bytes);
     this.#bytes = Buffer.concat([(this.#bytes as Buffer).subarray(this.#offset), ...joined]);
     this.#offset = 0;
