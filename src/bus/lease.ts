@@ -33,8 +33,10 @@ export async function claimLease(bus: Bus, key: string, options: LeaseOptions): 
     const moved = await outlive(bus, key, found.revision, options);
     if (moved) return undefined;
   }
+  // Contenders may count from when the bus wrote it, which was before its answer came.
+  const asked = performance.now();
   const token = await bus.put(key, name, found?.revision ?? 0);
-  return token === undefined ? undefined : hold(bus, key, name, token, options.ttlMs);
+  return token === undefined ? undefined : hold(bus, key, name, { token, asked, ttlMs: options.ttlMs });
 }
 
 /** Waits `ttlMs`; whether the value changed meanwhile, or waiting was called off. */
@@ -53,19 +55,28 @@ async function outlive(
   return false;
 }
 
-function hold(bus: Bus, key: string, name: Uint8Array, token: number, ttlMs: Milliseconds): Lease {
+function hold(
+  bus: Bus,
+  key: string,
+  name: Uint8Array,
+  {
+    token,
+    asked,
+    ttlMs,
+  }: { readonly token: number; readonly asked: Milliseconds; readonly ttlMs: Milliseconds },
+): Lease {
   const lost = new AbortController();
   let revision = token;
-  let confirmed = performance.now();
+  let confirmed = asked;
   let working: Promise<void> = Promise.resolve();
   const renew = async () => {
     if (lost.signal.aborted) return;
-    const asked = performance.now();
+    const at = performance.now();
     try {
       const next = await bus.put(key, name, revision);
       if (next === undefined) return stop();
       revision = next;
-      confirmed = asked;
+      confirmed = at;
     } catch {
       // Not confirmed: the deadline below decides.
     }
