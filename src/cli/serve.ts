@@ -6,7 +6,7 @@ import { parseWhole } from './options.ts';
 import type { Registrar } from './registrar.ts';
 import { yieldRuntimeThreads } from './runtime-threads.ts';
 import { openOwnGuardian } from './session.ts';
-import { collectStartupGarbage } from './startup-memory.ts';
+import { boundHeapGrowth, collectStartupGarbage } from './startup-memory.ts';
 
 interface ServeOptions {
   readonly port?: number;
@@ -73,6 +73,7 @@ export async function serveUntilInterrupted(context: Context, guardian: Guardian
       context.output.line(`serving ${http.url}  (socket ${socket.path})`);
       if (http.grpc !== undefined) context.output.line(`serving gRPC at ${http.grpc}`);
       sayHowToCall(context, http.url, { madeKey, keyFile: await findAdminKeyFile(guardian) });
+      boundHeapGrowth();
       collectStartupGarbage();
       const { url, grpc } = http;
       const where = { url, socket: socket.path, ...(grpc !== undefined && { grpc }) };
