@@ -71,7 +71,8 @@ suite('every command', () => {
       assert.ok(found.length > 0, file);
       commands += found.length;
       const asksRoutes =
-        /\b(withSession|openSession|fetchVerified|judgeAdopted)\(/.test(source) && !/\bopenOwnGuardian\(/.test(source);
+        /\b(withSession|openSession|fetchVerified|judgeAdopted)\(/.test(source) &&
+        !/\bopenOwnGuardian\(/.test(source);
       assert.equal(asksRoutes, LOCAL[file] === undefined, `${file}: ${found.join(', ')}`);
     }
     assert.ok(commands >= 20 && calls >= 15, `read ${commands} commands and ${calls} calls`);
