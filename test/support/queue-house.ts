@@ -29,7 +29,11 @@ export interface QueueOwner {
 export async function openQueueOwner(
   folder: string,
   open: () => Promise<Bus>,
-  options: { readonly partitions?: number; readonly wrap?: (db: Database) => Database } = {},
+  options: {
+    readonly partitions?: number;
+    readonly wrap?: (db: Database) => Database;
+    readonly guardrails?: Pick<Guardrails, 'judge'>;
+  } = {},
 ): Promise<QueueOwner> {
   mkdirSync(folder, { recursive: true });
   const opened = await openDatabase(join(folder, 'guardian.db'));
@@ -41,7 +45,7 @@ export async function openQueueOwner(
   });
   const queue = new EventQueue({
     ...{ database: db, detections: store, metrics, clock: systemClock, logger: silentLogger },
-    guardrails: new Guardrails(createPolicy(responseConfigSchema.parse({}))),
+    guardrails: options.guardrails ?? new Guardrails(createPolicy(responseConfigSchema.parse({}))),
     config: { partitions: options.partitions ?? 4, keepResultsDays: 7 },
   });
   await queue.join(open);

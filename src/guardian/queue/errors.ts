@@ -42,6 +42,11 @@ export const QUEUE_ERRORS = {
     retry: false,
     says: 'No worker could score the event, however often it was handed out; its result says so, and why the last one failed.',
   },
+  'guardian.result-refused': {
+    category: 'validation',
+    retry: false,
+    says: 'What a worker made of the event could not be judged or stored by the server; update owner and workers together.',
+  },
 } as const satisfies ErrorCatalogue;
 
 export type QueueErrorCode = keyof typeof QUEUE_ERRORS;

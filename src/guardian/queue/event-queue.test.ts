@@ -14,6 +14,7 @@ import {
 } from '../../../test/support/queue-house.ts';
 import { Metrics, SeededRandom } from '../../base/index.ts';
 import { type Bus, BusError, MemoryBus } from '../../bus/index.ts';
+import { createPolicy, Guardrails, responseConfigSchema } from '../../response/index.ts';
 import { type Database, StorageError } from '../../storage/index.ts';
 import { FLOW_NUMBER_INDEX, FlowBatch } from '../../traffic/index.ts';
 import { newEventId } from './event-id.ts';
@@ -137,6 +138,26 @@ suite('the queue of events', () => {
     await until(() => isStored(owner, ids[3] as string));
     assert.equal((await owner.db.eventResults.findStored(ids)).size, 1);
     assert.match(await owner.metrics.text(), /events_results_total\{outcome="malformed"\} 3/);
+  });
+
+  test('gives a failed result to an event that cannot be judged, beside others that can', async (t) => {
+    const bus = new MemoryBus();
+    const rails = new Guardrails(createPolicy(responseConfigSchema.parse({})));
+    const judge: Guardrails['judge'] = (flow) => {
+      if (flow.source === '203.0.113.9') throw new RangeError('broken');
+      return rails.judge(flow);
+    };
+    const owner = await openOwner(t, bus, { guardrails: { judge } });
+    const options = { stream: 'gate', ...SUBMITTER };
+    const broken = await owner.queue.submit(flowsOf(2, 0, '203.0.113.9'), options);
+    const sound = await owner.queue.submit(flowsOf(2, 0), options);
+    await openWorker(t, bus.connect(), 'w1');
+    await until(async () => (await isStored(owner, broken.id)) && (await isStored(owner, sound.id)));
+    const failed = (await owner.queue.find(broken.id)) as { state: string; failed?: { code: string } };
+    assert.deepEqual([failed.state, failed.failed?.code], ['failed', 'guardian.result-refused']);
+    assert.equal((await owner.queue.find(sound.id))?.state, 'done');
+    assert.match(await owner.metrics.text(), /events_results_total\{outcome="failed"\} 1/);
+    assert.equal(await countedFlows(owner), 2);
   });
 
   test('stores an event once where the database failed, committed or not', async (t) => {

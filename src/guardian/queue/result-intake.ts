@@ -12,6 +12,8 @@ import type { Bus, Delivery } from '../../bus/index.ts';
 import type { Score } from '../../models/index.ts';
 import { type Guardrails, isSourceProven } from '../../response/index.ts';
 import type { Database } from '../../storage/index.ts';
+import { FlowBatch } from '../../traffic/index.ts';
+import { QueueError } from './errors.ts';
 import { decodeResult, type EventResult, RESULTS_TOPIC } from './messages.ts';
 
 export interface IntakeParts {
@@ -34,6 +36,12 @@ const FORGET_EVERY_MS: Milliseconds = 3_600_000;
 interface Arrived {
   readonly delivery: Delivery;
   readonly result: EventResult;
+}
+
+/** A result and what is stored of it. */
+interface Judged {
+  readonly result: EventResult;
+  readonly event: FinishedEvent;
 }
 
 /**
@@ -135,7 +143,7 @@ export class ResultIntake {
   }
 
   async #store(batch: readonly Arrived[]): Promise<void> {
-    const { results, detections } = this.#parts;
+    const { results } = this.#parts;
     const known = new Set(await results.findStored(batch.map(({ result }) => result.id)));
     const fresh: EventResult[] = [];
     for (const { result } of batch) {
@@ -144,21 +152,47 @@ export class ResultIntake {
       known.add(result.id);
     }
     if (fresh.length > 0) {
-      try {
-        await detections.recordEvents(fresh.map((result) => this.#judge(result)));
-      } catch (error) {
-        // They are in the store's hands now, and would count twice if they were given in again.
-        this.#tell(error, 'results could not be stored; they are tried again');
-        await this.#flush(batch);
-      }
+      const judged = fresh.map((result) => this.#judged(result));
+      await this.#record(judged, batch);
       if (this.#closed.signal.aborted) return;
-      for (const result of fresh) this.#count(result);
+      const stored = await results.findStored(fresh.map(({ id }) => id));
+      // What the store could not take in, and will not at another try: an event is never without a result.
+      const missing = fresh.filter(({ id }) => !stored.has(id)).map((result) => this.#failed(result));
+      if (missing.length > 0) await this.#record(missing, batch);
+      if (this.#closed.signal.aborted) return;
+      for (const { result } of [...judged.filter(({ result: { id } }) => stored.has(id)), ...missing])
+        this.#count(result);
     }
     faultPoint('guardian.queue.before-ack');
     await Promise.all(batch.map(({ delivery }) => delivery.ack())).catch((error: unknown) =>
       this.#tell(error, 'stored results could not be acknowledged; they come again and are known'),
     );
     await this.#forget();
+  }
+
+  async #record(judged: readonly Judged[], batch: readonly Arrived[]): Promise<void> {
+    try {
+      await this.#parts.detections.recordEvents(judged.map(({ event }) => event));
+    } catch (error) {
+      // They are in the store's hands now, and would count twice if they were given in again.
+      this.#tell(error, 'results could not be stored; they are tried again');
+      await this.#flush(batch);
+    }
+  }
+
+  /** A result that cannot be judged is one that failed: it holds up no other. */
+  #judged(result: EventResult): Judged {
+    try {
+      return { result, event: this.#judge(result) };
+    } catch (error) {
+      this.#tell(error, 'a result could not be judged; its event failed');
+      return this.#failed(result);
+    }
+  }
+
+  #failed(given: EventResult): Judged {
+    const result = notTaken(given);
+    return { result, event: this.#judge(result) };
   }
 
   async #flush(batch: readonly Arrived[]): Promise<void> {
@@ -231,4 +265,26 @@ export class ResultIntake {
     this.#told = `${code} ${what}`;
     this.#parts.logger.error({ code, ...(code === 'unknown' && { reason: String(error) }) }, what);
   }
+}
+
+/** The result of an event that the owner could make nothing of: no flow of it counts. */
+function notTaken({ id, stream, worker, rows }: EventResult): EventResult {
+  const { code, message } = new QueueError(
+    'guardian.result-refused',
+    `the result that ${worker} gave could not be taken in`,
+  );
+  return {
+    ...{
+      id,
+      stream,
+      worker,
+      rows,
+      rejects: {},
+      untilMs: 0,
+      scores: [],
+      attacks: new FlowBatch('packets', 0),
+    },
+    verdicts: { attack: 0, benign: 0, abstain: 0 },
+    failed: { code, message },
+  };
 }
