@@ -3,10 +3,13 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, suite, test } from 'node:test';
+import { MemoryBus } from '../../src/bus/index.ts';
 import { GuardianClient, GuardianClientError } from '../../src/client/index.ts';
 import { serverSentEvents } from '../../src/client/server-sent-events.ts';
+import { EventWorker } from '../../src/guardian/index.ts';
 import { ensureAdminKey, type HttpListening, listenHttp } from '../../src/server/index.ts';
 import { SERVER_LIMITS } from '../../src/server/limits.ts';
+import { BRISK, until } from '../support/queue-house.ts';
 import {
   flowCandidate,
   openServedHouse,
@@ -47,6 +50,25 @@ async function refused(work: Promise<unknown>): Promise<GuardianClientError> {
 }
 
 suite('the client and a server', () => {
+  test('queue flows once under a key, and tell what they came to', async (t) => {
+    const bus = new MemoryBus();
+    const { guardian } = house;
+    await guardian.joinBus(async () => bus.connect());
+    const sent = { route: 'gate', idempotencyKey: 'sensor-7:1' };
+    const first = await client.queueFlows([sentFlow()], sent);
+    assert.deepEqual(await client.queueFlows([sentFlow()], sent), first);
+    assert.equal((await client.queuedEvent(first.id)).state, 'waiting');
+    const worker = new EventWorker({
+      ...{ bus: bus.connect(), engine: guardian.engine, schemaOf: (model) => guardian.schemaOf(model) },
+      ...{ id: 'w1', options: BRISK },
+    });
+    worker.start();
+    t.after(() => worker.close());
+    await until(async () => (await client.queuedEvent(first.id)).state === 'done');
+    const unknown = await refused(client.queuedEvent('0'.repeat(32)));
+    assert.equal(unknown.code, 'guardian.event-unknown');
+  });
+
   test('tell the status, the models and any route of the table', async () => {
     const status = await client.status();
     assert.equal(status.audit.size, house.guardian.log.size);
