@@ -17,6 +17,18 @@ function condition(diskFreeBytes: number): { readonly parts: Condition; readonly
   const parts = {
     monitor,
     guardrails: { counters: { verdicts, vetoes: { 'protected-set': 3 } } },
+    detections: {
+      stats: {
+        stored: { create: 0, update: 0, close: 0 },
+        suppressed: 0,
+        dropped: 0,
+        openFindings: 2,
+        closedEarly: 0,
+        unsaved: 0,
+      },
+    },
+    log: { size: 7 },
+    publisher: { stats: { published: 0, failures: 0, witnessedSize: 5 } },
     triage: { accuracy: async () => [{ ...judged, precision: interval, sightPrecision: interval }] },
   };
   return { parts, monitor };
@@ -44,6 +56,8 @@ describe('the metrics of how a guardian fares', () => {
     assert.match(text, /^guardian_rail_vetoes_total\{rail="protected-set"\} 3$/m);
     assert.match(text, /^guardian_judged_precision\{model="flow@1.0.0",bound="low"\} 0.44$/m);
     assert.match(text, /^guardian_throttle_level 0$/m);
+    assert.match(text, /^guardian_audit_witnessed_size 5$/m);
+    assert.match(text, /^guardian_open_findings 2$/m);
     assert.match(text, /^guardian_cpu_share Nan$/m);
   });
 });

@@ -1,5 +1,5 @@
-import type { JudgedModel, Triage } from '../alerts/index.ts';
-import { auditCoverage } from '../audit/index.ts';
+import type { DetectionStore, JudgedModel, Triage } from '../alerts/index.ts';
+import { type AuditLog, auditCoverage, type CheckpointPublisher } from '../audit/index.ts';
 import type { Measured, Metrics } from '../base/index.ts';
 import { type Monitor, type Reading, THROTTLE_LEVELS } from '../monitor/index.ts';
 import type { Guardrails } from '../response/index.ts';
@@ -9,13 +9,17 @@ export interface Condition {
   readonly monitor: Monitor;
   readonly guardrails: Pick<Guardrails, 'counters'>;
   readonly triage: Pick<Triage, 'accuracy'>;
+  readonly detections: Pick<DetectionStore, 'stats'>;
+  readonly log: Pick<AuditLog, 'size'>;
+  readonly publisher: Pick<CheckpointPublisher, 'stats'>;
 }
 
 /**
  * Registers how much of the machine is used, the limits that were reached, what the guard rails held back, how much of what
  * must be audited is, and how right analysts found the models. NaN where the system does not say.
  */
-export function observeCondition(metrics: Metrics, { monitor, guardrails, triage }: Condition): void {
+export function observeCondition(metrics: Metrics, condition: Condition): void {
+  const { monitor, guardrails, triage, detections, log, publisher } = condition;
   const gauge = (name: string, help: string, read: (reading: Reading) => number) =>
     metrics.gauge(name, help, () => (monitor.reading === undefined ? Number.NaN : read(monitor.reading)));
   gauge('cpu_cores', 'Cores in use by this process.', ({ processCpuCores }) => processCpuCores);
@@ -64,6 +68,18 @@ export function observeCondition(metrics: Metrics, { monitor, guardrails, triage
     'Actions that a guard rail held back, alone or with others.',
     'rail',
     () => guardrails.counters.vetoes,
+  );
+  metrics.gauge('open_findings', 'Findings that still grow.', () => detections.stats.openFindings);
+  metrics.gauge('audit_entries', 'Entries of the audit log.', () => log.size);
+  metrics.gauge(
+    'audit_witnessed_size',
+    'Entries under the last checkpoint that has the cosignatures wanted.',
+    () => publisher.stats.witnessedSize,
+  );
+  metrics.gauge(
+    'audit_publish_failures',
+    'Copies and cosignatures of checkpoints that failed since the start.',
+    () => publisher.stats.failures,
   );
   metrics.gauge(
     'audit_coverage',

@@ -211,10 +211,10 @@ export class Guardian {
     this.#modelNotes = parts.modelNotes;
     this.#modelNotes.observe(metrics, engine);
     this.notices.observe(metrics);
-    observeInference(metrics, engine);
+    observeInference(metrics, engine, () => this.modelName);
     this.#shared = new SharedModels(engine, logger, metrics);
     observeGpu(metrics, engine);
-    observeCondition(metrics, this);
+    observeCondition(metrics, { ...parts, monitor });
     this.rollouts = new ModelRollouts({
       ...{ registry, engine, log, logger, configured: this.config.inference.rollouts },
       hold: (verified) => this.#models.hold(verified),
@@ -234,29 +234,6 @@ export class Guardian {
     this.#saver = setInterval(() => this.#saveAgain(), SAVE_EVERY_MS).unref();
     observeDependencies(metrics, this);
     this.#denials = new DenialCollapser({ log: parts.log, clock: this.clock });
-    this.metrics.gauge('audit_entries', 'Entries of the audit log.', () => this.log.size);
-    this.metrics.gauge(
-      'audit_witnessed_size',
-      'Entries under the last checkpoint that has the cosignatures wanted.',
-      () => this.#publisher.stats.witnessedSize,
-    );
-    this.metrics.gauge(
-      'audit_publish_failures',
-      'Copies and cosignatures of checkpoints that failed since the start.',
-      () => this.#publisher.stats.failures,
-    );
-    this.metrics.gauge(
-      'open_findings',
-      'Findings that still grow.',
-      () => this.detections.stats.openFindings,
-    );
-    this.metrics.gauge(
-      'certificates_active',
-      'Source kinds for which the certificate of the watching model is active.',
-      () =>
-        engine.current(this.modelName)?.certified?.kinds.filter(({ state }) => state === 'active').length ??
-        0,
-    );
     const { url, ...otlp } = this.config.metrics.otlp;
     this.#exporter =
       url === null
@@ -306,8 +283,7 @@ export class Guardian {
 
   /**
    * Tells other engines of moves from now on, and hears of theirs; takes events into the queue, and their results; shares models
-   * with workers. Each has
-   * a connection of its own, closed with the guardian. Throws `bus.address-refused`.
+   * with workers. Each has a connection of its own, closed with the guardian. Throws `bus.address-refused`.
    */
   async joinBus(open: () => Promise<Bus>): Promise<void> {
     await this.#aliases.join(open);

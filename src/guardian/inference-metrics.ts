@@ -2,7 +2,7 @@ import type { Metrics } from '../base/index.ts';
 import type { Engine } from '../inference/index.ts';
 
 /** Registers what the engine counts: waiting, scoring, shedding, threads. */
-export function observeInference(metrics: Metrics, engine: Engine): void {
+export function observeInference(metrics: Metrics, engine: Engine, modelName: () => string): void {
   const histogram = (name: string, help: string, key: keyof Engine['histograms']) =>
     metrics.histogramOf(`inference_${name}`, help, () => engine.histograms[key]);
   histogram('queue_seconds', 'From a request to the scoring of its first row.', 'queue');
@@ -40,4 +40,9 @@ export function observeInference(metrics: Metrics, engine: Engine): void {
   gauge('threads', 'Threads that score batches.', ({ scheduler }) => scheduler?.pool.threads ?? 0);
   gauge('threads_busy', 'Threads that score now.', ({ scheduler }) => scheduler?.pool.busy ?? 0);
   gauge('threads_lost', 'Threads that ended unasked.', ({ scheduler }) => scheduler?.pool.lost ?? 0);
+  metrics.gauge(
+    'certificates_active',
+    'Source kinds for which the certificate of the watching model is active.',
+    () => engine.current(modelName())?.certified?.kinds.filter(({ state }) => state === 'active').length ?? 0,
+  );
 }
