@@ -43,6 +43,16 @@ export function observeCondition(metrics: Metrics, condition: Condition): void {
     'The latest the event loop was in the last interval of the monitor.',
     ({ eventLoopDelayMs }) => eventLoopDelayMs / 1000,
   );
+  gauge(
+    'gpu_busy_share',
+    'The busiest GPU, 0 to 1, where its driver tells the kernel.',
+    ({ gpuBusyShare }) => gpuBusyShare,
+  );
+  gauge(
+    'gpu_memory_free_bytes',
+    'What the fullest GPU has left, where its driver tells the kernel.',
+    ({ gpuMemoryFreeBytes }) => gpuMemoryFreeBytes,
+  );
   gauge('disk_free_bytes', 'Free space beside the state.', ({ diskFreeBytes }) => diskFreeBytes);
   metrics.gauge('resident_bytes', 'Resident memory of this process.', () => process.memoryUsage.rss());
 

@@ -59,8 +59,31 @@ suite('a reading', () => {
       rssBytes: 2 * MIB,
       memoryAvailableBytes: 1_000 * MIB,
       eventLoopDelayMs: 7,
+      gpuBusyShare: Number.NaN,
+      gpuMemoryFreeBytes: Number.NaN,
     });
     assert.ok(diskFreeBytes > 0);
+  });
+
+  test('names the busiest and the fullest GPU of those that say anything', (t) => {
+    const { root, write } = machine(t, {
+      ...BARE,
+      'sys/class/drm/card0/device/gpu_busy_percent': '12\n',
+      'sys/class/drm/card0/device/mem_info_vram_total': `${512 * MIB}\n`,
+      'sys/class/drm/card0/device/mem_info_vram_used': `${500 * MIB}\n`,
+      'sys/class/drm/card1/device/gpu_busy_percent': '97\n',
+      'sys/class/drm/card1/device/mem_info_vram_total': `${4_096 * MIB}\n`,
+      'sys/class/drm/card1/device/mem_info_vram_used': '0\n',
+      // Of a driver that says nothing, and an output of a card.
+      'sys/class/drm/card2/device/vendor': '0x10de\n',
+      'sys/class/drm/card0-DP-1/device/gpu_busy_percent': '100\n',
+    });
+    const source = new ReadingSource({ clock: new ManualClock(0), root });
+    t.after(() => source.close());
+    const { gpuBusyShare, gpuMemoryFreeBytes } = source.read();
+    assert.deepEqual([gpuBusyShare, gpuMemoryFreeBytes], [0.97, 12 * MIB]);
+    write({ 'sys/class/drm/card1/device/gpu_busy_percent': '5 \n' });
+    assert.equal(source.read().gpuBusyShare, 0.12);
   });
 
   test('says NaN for everything where nothing can be read', (t) => {

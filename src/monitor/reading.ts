@@ -2,10 +2,11 @@ import { statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Bytes, Clock, Milliseconds } from '../base/index.ts';
 import { Cgroup } from './cgroup.ts';
+import { type GpuReading, Gpus } from './gpu.ts';
 import { PseudoFile } from './pseudo-file.ts';
 
 /** One look at process and machine. NaN where the system does not say. */
-export interface Reading {
+export interface Reading extends GpuReading {
   readonly time: Milliseconds;
   /** Cores in use by this process since the reading before: 1 is one whole core. */
   readonly processCpuCores: number;
@@ -45,6 +46,7 @@ export class ReadingSource {
   readonly #stat: PseudoFile;
   readonly #memory: PseudoFile;
   readonly #cgroup: Cgroup;
+  readonly #gpus: Gpus;
   readonly #machineCores: number;
   #lastTime: Milliseconds;
   #lastProcessTicks: number;
@@ -60,6 +62,7 @@ export class ReadingSource {
     this.#stat = new PseudoFile(join(proc, 'stat'));
     this.#memory = new PseudoFile(join(proc, 'meminfo'));
     this.#cgroup = new Cgroup(options.root ?? '/');
+    this.#gpus = new Gpus(options.root ?? '/');
     this.#machineCores = this.#stat.read().match(/^cpu\d+ /gm)?.length ?? Number.NaN;
     this.#lastTime = this.#clock.monotonic();
     this.#lastProcessTicks = this.#readProcessTicks();
@@ -86,6 +89,7 @@ export class ReadingSource {
       ),
       eventLoopDelayMs: this.#takeLoopDelay(),
       diskFreeBytes: this.#readDiskFree(),
+      ...this.#gpus.read(),
     };
     this.#lastTime = now;
     this.#lastProcessTicks = processTicks;
@@ -96,6 +100,7 @@ export class ReadingSource {
   close(): void {
     for (const file of [this.#selfStat, this.#selfStatus, this.#stat, this.#memory]) file.close();
     this.#cgroup.close();
+    this.#gpus.close();
   }
 
   /** utime + stime, fields 14 and 15 of proc(5) stat; the command in field 2 may hold spaces and brackets. */

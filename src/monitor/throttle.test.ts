@@ -12,6 +12,8 @@ const CALM: Reading = {
   memoryAvailableBytes: 1e10,
   eventLoopDelayMs: 1,
   diskFreeBytes: 1e10,
+  gpuBusyShare: Number.NaN,
+  gpuMemoryFreeBytes: Number.NaN,
 };
 const MIB = 1024 * 1024;
 

@@ -18,6 +18,8 @@ export const monitorConfigSchema = z.strictObject({
   /** Upper limits. A full CPU alone is no reason to refuse work: the shed step lies above 1. */
   machineCpuShare: steps(0.9, 0.98, 2),
   eventLoopDelayMs: steps(200, 500, 2_000),
+  /** A busy GPU is no reason to refuse work: the CPU scores, too. */
+  gpuBusyShare: steps(0.9, 0.98, 2),
   /** Lower limits. */
   memoryAvailableBytes: steps(512 * MIB, 256 * MIB, 96 * MIB),
   diskFreeBytes: steps(1_024 * MIB, 512 * MIB, 128 * MIB),
@@ -32,7 +34,9 @@ export const monitorConfigSchema = z.strictObject({
 });
 export type MonitorConfig = z.output<typeof monitorConfigSchema>;
 
-export type Measure = 'machineCpuShare' | 'eventLoopDelayMs' | 'memoryAvailableBytes' | 'diskFreeBytes';
+const UPPER = ['machineCpuShare', 'eventLoopDelayMs', 'gpuBusyShare'] as const;
+const LOWER = ['memoryAvailableBytes', 'diskFreeBytes'] as const;
+export type Measure = (typeof UPPER)[number] | (typeof LOWER)[number];
 
 export interface ThrottleState {
   readonly level: ThrottleLevel;
@@ -40,8 +44,7 @@ export interface ThrottleState {
   readonly causes: readonly Measure[];
 }
 
-const UPPER: readonly Measure[] = ['machineCpuShare', 'eventLoopDelayMs'];
-const LOWER: readonly Measure[] = ['memoryAvailableBytes', 'diskFreeBytes'];
+const IS_UPPER: ReadonlySet<Measure> = new Set(UPPER);
 const STEPS = ['slowTraining', 'slowBatch', 'shed'] as const;
 
 /** Throws `monitor.limits-invalid`: unknown key, wrong type, or steps in the wrong order. */
@@ -53,7 +56,7 @@ export function readMonitorConfig(config: z.input<typeof monitorConfigSchema> = 
   }
   for (const measure of [...UPPER, ...LOWER]) {
     const { slowTraining, slowBatch, shed } = parsed.data[measure];
-    const sign = UPPER.includes(measure) ? 1 : -1;
+    const sign = IS_UPPER.has(measure) ? 1 : -1;
     if (sign * slowTraining > sign * slowBatch || sign * slowBatch > sign * shed) {
       throw new MonitorError(
         'monitor.limits-invalid',
@@ -120,7 +123,7 @@ export class Throttle {
   #stepOf(reading: Reading, measure: Measure, margin: number): number {
     const value = reading[measure];
     const limits = this.#config[measure];
-    const isUpper = UPPER.includes(measure);
+    const isUpper = IS_UPPER.has(measure);
     let level = 0;
     for (const [i, step] of STEPS.entries()) {
       const limit = limits[step] * (isUpper ? 1 - margin : 1 + margin);

@@ -16,6 +16,8 @@ const CALM: Reading = {
   memoryAvailableBytes: 8e9,
   eventLoopDelayMs: 0,
   diskFreeBytes: 1e12,
+  gpuBusyShare: Number.NaN,
+  gpuMemoryFreeBytes: Number.NaN,
 };
 
 /** A machine whose readings are given one after the other, the last one for good, and a clock that sleep moves. */
