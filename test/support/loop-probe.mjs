@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { isMainThread } from 'node:worker_threads';
 
@@ -14,6 +14,8 @@ if (isMainThread && file !== undefined) {
   const late = (value) => Math.max(0, value / 1e6 - RESOLUTION_MS);
   setInterval(() => {
     const [p50, p99, max] = [delay.percentile(50), delay.percentile(99), delay.max].map(late);
-    writeFileSync(file, JSON.stringify({ p50, p99, max, count: delay.count }));
+    // Whole at any moment it is read.
+    writeFileSync(`${file}.new`, JSON.stringify({ p50, p99, max, count: delay.count }));
+    renameSync(`${file}.new`, file);
   }, 2_000).unref();
 }
