@@ -1,5 +1,5 @@
 import type { SecretBuffer } from '../crypto/index.ts';
-import type { SignedRoster } from '../training/index.ts';
+import { parseSignedRoster } from '../training/index.ts';
 import { ServerError } from './errors.ts';
 import type { Handlers } from './handler.ts';
 
@@ -42,8 +42,7 @@ export const trainingHandlers = {
   'POST /v1/training/rosters': async ({ guardian, body, caller }) =>
     await guardian.identities.signRoster(body.roster, caller.principal),
   'POST /v1/training/memberships': async ({ guardian, body, caller }) => {
-    // `verifyRoster` reads the roster itself, to the last field.
-    const signed = body.signed as unknown as SignedRoster;
+    const signed = parseSignedRoster(body.signed);
     return await guardian.identities.join(signed, body.approver, caller.principal);
   },
   'POST /v1/training/memberships/sign': async ({ guardian, body }) => {

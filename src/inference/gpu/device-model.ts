@@ -319,7 +319,7 @@ export class DeviceModel {
       this.#drawn = (Math.imul(this.#drawn, 1_664_525) + 1_013_904_223) >>> 0;
       const r = this.#drawn % rows;
       this.#model.score(values.subarray(r * columns, (r + 1) * columns), 1, this.#single);
-      const [ours] = this.#single.probability as unknown as [number];
+      const ours = this.#single.probability[0] as number;
       const theirs = out.probability[r] as number;
       this.#counters.control++;
       const isRight = this.#isExact ? ours === theirs : Math.abs(ours - theirs) <= AGREEMENT;

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { answerHead } from '../answer-head.ts';
 import { ServerError } from '../errors.ts';
 import type { Gate } from '../gate.ts';
 import type { ServerContext } from '../handler.ts';
@@ -7,7 +8,6 @@ import { findModel } from '../oip/infer.ts';
 import { type InferAnswer, JSON_LENGTH_HEADER } from '../oip/infer-answer.ts';
 import { answerBody } from '../oip/inference-handlers.ts';
 import { noteRefusal } from '../refuse.ts';
-import { answerHead } from './answer-head.ts';
 import { HeadReader, type RequestHead } from './request-head.ts';
 
 /** What a connection asks of the lane of all. */

@@ -1,9 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { answerHead } from '../answer-head.ts';
 import { refusalOf } from '../error-mapping.ts';
 import { ServerError } from '../errors.ts';
 import type { ServerContext } from '../handler.ts';
-import { answerHead } from '../lane/answer-head.ts';
 import { LoadShedder, type ShedReason } from './load-shedder.ts';
 import { type Front, SheddingConnection } from './shedding-connection.ts';
 

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
-import type { Milliseconds } from '../../base/index.ts';
-import { SERVER_LIMITS } from '../limits.ts';
+import type { Milliseconds } from '../base/index.ts';
+import { SERVER_LIMITS } from './limits.ts';
 
 /** What comes before a body. */
 export interface AnswerHead {
