@@ -1,7 +1,9 @@
 import type { z } from 'zod';
 import * as answers from './answers.ts';
+import { AUDIT_ROUTES } from './audit-routes.ts';
 import { CUSTODY_ROUTES } from './custody-routes.ts';
 import { extractionBody } from './extraction-requests.ts';
+import { INFERENCE_ROUTES } from './inference-routes.ts';
 import { KEY_ROUTES } from './key-routes.ts';
 import { SERVER_LIMITS } from './limits.ts';
 import { QUEUE_ROUTES } from './queue-routes.ts';
@@ -36,19 +38,7 @@ export interface RouteSpec {
   readonly status?: number;
 }
 
-const { bodyBytes, eventsBytes, inferBytes, publishBytes } = SERVER_LIMITS;
-
-/** Of both routes that score feature vectors. */
-const INFERENCE = {
-  role: 'viewer',
-  body: requests.inferBody,
-  headers: requests.inferHeaders,
-  rawBody: true,
-  accepts: ['application/json', 'application/octet-stream'],
-  bodyBytes: inferBytes,
-  answer: answers.inference,
-  alsoAnswers: 'application/octet-stream',
-} as const;
+const { bodyBytes, eventsBytes, publishBytes } = SERVER_LIMITS;
 
 /** Every route, by method and path. One that does not stand here cannot be served. */
 export const ROUTES = {
@@ -56,92 +46,7 @@ export const ROUTES = {
   'GET /openapi.json': { role: 'viewer', about: 'This document.', answer: answers.anyObject },
   'GET /metrics': { role: 'viewer', about: 'Metrics in the Prometheus text format.', answer: 'text/plain' },
 
-  'GET /v2': { role: 'viewer', about: 'Server metadata.', answer: answers.serverMetadata },
-  'GET /v2/health/live': { role: 'anyone', about: 'Whether the server runs.', answer: answers.live },
-  'GET /v2/health/ready': {
-    role: 'viewer',
-    about: 'Whether the configured model is loaded; 503 where not.',
-    answer: answers.ready,
-  },
-  'GET /v2/models/:name': {
-    role: 'viewer',
-    about: 'Metadata of a loaded model.',
-    path: requests.modelPath,
-    answer: answers.modelMetadata,
-  },
-  'GET /v2/models/:name/versions/:version': {
-    role: 'viewer',
-    about: 'Metadata of a loaded model version.',
-    path: requests.servedPath,
-    answer: answers.modelMetadata,
-  },
-  'GET /v2/models/:name/ready': {
-    role: 'viewer',
-    about: 'Whether a model is loaded; 404 where not.',
-    path: requests.modelPath,
-    answer: answers.modelReady,
-  },
-  'GET /v2/models/:name/versions/:version/ready': {
-    role: 'viewer',
-    about: 'Whether a model version is loaded; 404 where not.',
-    path: requests.servedPath,
-    answer: answers.modelReady,
-  },
-  'POST /v2/models/:name/infer': {
-    ...INFERENCE,
-    about: 'Scores feature vectors (Open Inference Protocol).',
-    path: requests.modelPath,
-  },
-  'POST /v2/models/:name/versions/:version/infer': {
-    ...INFERENCE,
-    about: 'Scores feature vectors with this very version.',
-    path: requests.servedPath,
-  },
-  'GET /v2/models/stats': {
-    role: 'viewer',
-    about: 'What the inference protocols did since the start, by model version.',
-    answer: answers.modelStatistics,
-  },
-  'GET /v2/models/:name/stats': {
-    role: 'viewer',
-    about: 'The same of one model.',
-    path: requests.modelPath,
-    answer: answers.modelStatistics,
-  },
-  'GET /v2/models/:name/versions/:version/stats': {
-    role: 'viewer',
-    about: 'The same of one model version.',
-    path: requests.servedPath,
-    answer: answers.modelStatistics,
-  },
-  'POST /v2/repository/index': {
-    role: 'viewer',
-    about: 'Every version of the registry, and whether it serves.',
-    body: requests.repositoryIndexBody,
-    rawBody: true,
-    bodyBytes,
-    answer: answers.repositoryIndex,
-  },
-  'POST /v2/repository/models/:name/load': {
-    role: 'operator',
-    about:
-      'Puts the champion in place, verified from its stored bytes; a version that is named asks for an approver.',
-    path: requests.modelPath,
-    body: requests.repositoryLoadBody,
-    rawBody: true,
-    bodyBytes,
-    answer: answers.anyObject,
-  },
-  'POST /v2/repository/models/:name/unload': {
-    role: 'operator',
-    about: 'Takes a model out of service until it is loaded again.',
-    path: requests.modelPath,
-    body: requests.repositoryLoadBody,
-    rawBody: true,
-    bodyBytes,
-    answer: answers.anyObject,
-  },
-
+  ...INFERENCE_ROUTES,
   'POST /v1/events': {
     role: 'submitter',
     about:
@@ -309,55 +214,7 @@ export const ROUTES = {
   ...UPDATE_ROUTES,
   ...TRAINING_ROUTES,
 
-  'GET /v1/audit': {
-    role: 'auditor',
-    about: 'Entries of the audit log, oldest of the page first.',
-    query: requests.auditQuery,
-    answer: answers.auditEntries,
-  },
-  'GET /v1/audit/checkpoint': {
-    role: 'auditor',
-    about: 'A signed checkpoint over every durable entry.',
-    answer: answers.checkpoint,
-  },
-  'GET /v1/audit/proof/:index': {
-    role: 'auditor',
-    about: 'An offline proof that an entry is in the log (C2SP tlog-proof).',
-    path: requests.indexPath,
-    answer: answers.proof,
-  },
-  'GET /v1/audit/verify': {
-    role: 'auditor',
-    about: 'Recomputes the whole log.',
-    answer: answers.auditVerified,
-  },
-  'POST /v1/audit/verify': {
-    role: 'auditor',
-    about: 'Recomputes the whole log, and compares it with a checkpoint kept elsewhere.',
-    body: requests.auditVerifyBody,
-    bodyBytes,
-    answer: answers.auditVerified,
-  },
-
-  'GET /v1/audit/consistency': {
-    role: 'auditor',
-    about: 'A proof that the log of one size continues that of another (RFC 6962).',
-    query: requests.consistencyQuery,
-    answer: answers.consistency,
-  },
-  'GET /checkpoint': {
-    role: 'auditor',
-    publicWhen: 'publicTiles',
-    about: 'The last checkpoint, witnessed where there are witnesses (C2SP tlog-tiles).',
-    answer: 'text/plain',
-  },
-  'GET /tile/*': {
-    role: 'auditor',
-    publicWhen: 'publicTiles',
-    about: 'Hash tiles and entry bundles under their C2SP tlog-tiles paths: 0/000, entries/x001/067.p/12.',
-    answer: 'application/octet-stream',
-  },
-
+  ...AUDIT_ROUTES,
   ...KEY_ROUTES,
   'GET /v1/access': {
     role: 'admin',
